@@ -1,0 +1,53 @@
+# Two commands matter: `make up` runs the platform, `make test` proves it. Nothing beforehand but Python >= 3.11, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help up demo check test test-cluster drills bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: PYTHON=/path/to/python3.11 make up")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.hub: $(VENV)/.uv requirements/hub.txt pyproject.toml
+	@[ -e $(VENV)/.dev ] || VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/hub.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@ $(VENV)/.hub
+
+up: $(VENV)/.hub ## set everything up on this machine and run the platform
+	@exec $(BIN)/kqi-hub up $(ARGS)
+
+demo: $(VENV)/.dev ## a user's whole day on real input; ONCE=1 ends it
+	@exec $(BIN)/python -m tests.demo
+
+check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
+
+test: $(VENV)/.dev ## set up and pass all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+drills: $(VENV)/.dev ## long fault drills
+	@$(BIN)/python -m tests.drills $(ARGS)
+
+bench: $(VENV)/.dev ## side by side with the peers
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## lock the dependencies anew
+	@requirements/compile.sh
+
+clean: ## remove what was built here (never the platform's state)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

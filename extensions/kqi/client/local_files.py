@@ -1,0 +1,150 @@
+"""Files on this machine that are to be sent: found, named, hashed and divided into batches."""
+
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from kqi.client.errors import BadFile
+from kqi.schema import BATCH_BYTES, BATCH_FILES, SMALL_FILE, FilePath
+
+# A batch is repeated as a whole when the connection breaks and is held in memory, so ours are smaller than allowed.
+OUR_BATCH_FILES = min(2_500, BATCH_FILES)
+OUR_BATCH_BYTES = min(16 * 2**20, BATCH_BYTES)
+BLOCK = 512  # bytes; a tar has a header of one block, content in whole blocks, and ends with two, filled up to 20
+TAR_END = 20 * BLOCK
+HASHED_TOGETHER = 200
+
+_PATH: TypeAdapter[str] = TypeAdapter(FilePath)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file here and the path it gets there."""
+
+    place: Path
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How files travel: small ones in batches, large ones in parts."""
+
+    batches: list[list[LocalFile]]
+    large: list[LocalFile]
+
+
+def scan(paths: Iterable[str | os.PathLike[str]]) -> list[LocalFile]:
+    """Return the files to send: a file keeps its name, a folder's files their paths inside it."""
+    found: dict[str, LocalFile] = {}
+    for path in map(Path, paths):
+        for file in _below(path):
+            if file.path in found:
+                raise BadFile("error.same_name", path=file.path, first=found[file.path].place, second=file.place)
+            found[file.path] = file
+    return list(found.values())
+
+
+def plan(files: Sequence[LocalFile]) -> Plan:
+    """Divide files so that each travels once and no batch is larger than allowed. Pure."""
+    batches: list[list[LocalFile]] = []
+    room = 0
+    for file in (file for file in files if file.size <= SMALL_FILE):
+        size = tar_size(file.size)
+        if not batches or size > room or len(batches[-1]) >= OUR_BATCH_FILES:
+            batches.append([])
+            room = OUR_BATCH_BYTES - TAR_END
+        batches[-1].append(file)
+        room -= size
+    return Plan(batches, [file for file in files if file.size > SMALL_FILE])
+
+
+def tar_size(size: int) -> int:
+    """Return the bytes that a file of `size` takes in a tar."""
+    return BLOCK + -(-size // BLOCK) * BLOCK
+
+
+def tar(files: Sequence[LocalFile]) -> bytes:
+    """Return a tar of the files, named by their numbers. Raises BadFile for one that has changed its size."""
+    out = io.BytesIO()
+    for number, file in enumerate(files):
+        content = read(file)
+        header = tarfile.TarInfo(str(number))
+        header.size = len(content)
+        out.write(header.tobuf(tarfile.USTAR_FORMAT))
+        out.write(content)
+        out.write(bytes(-len(content) % BLOCK))
+    out.write(bytes(TAR_END - out.tell() % TAR_END))
+    return out.getvalue()
+
+
+def read(file: LocalFile) -> bytes:
+    content = file.place.read_bytes()
+    if len(content) != file.size:
+        raise BadFile("error.file_changed", path=file.place)
+    return content
+
+
+def read_part(file: LocalFile, start: int, size: int) -> bytes:
+    with file.place.open("rb") as stream:
+        stream.seek(start)
+        content = stream.read(size)
+    if len(content) != min(size, file.size - start):
+        raise BadFile("error.file_changed", path=file.place)
+    return content
+
+
+def hashes(files: Sequence[LocalFile]) -> list[str]:
+    """Return the SHA-256 of each file."""
+    return [sha256(file.place) for file in files]
+
+
+def sha256(place: Path) -> str:
+    with place.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def groups(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
+    """Yield files in groups that are worth a thread each: large ones alone."""
+    small = [file for file in files if file.size <= SMALL_FILE]
+    for start in range(0, len(small), HASHED_TOGETHER):
+        yield small[start : start + HASHED_TOGETHER]
+    for file in files:
+        if file.size > SMALL_FILE:
+            yield [file]
+
+
+def _below(path: Path) -> Iterator[LocalFile]:
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            for folder, folders, names in os.walk(path, onerror=_raise):
+                folders.sort()
+                for name in sorted(names):
+                    place = Path(folder, name)
+                    if place.is_file():
+                        yield _named(place, place.relative_to(path).as_posix())
+        elif stat.S_ISREG(kind):
+            yield _named(path, path.name)
+        else:
+            raise BadFile("error.not_a_file", path=path)
+    except OSError as problem:
+        raise BadFile("error.unreadable", path=problem.filename or path, reason=problem.strerror) from problem
+
+
+def _named(place: Path, path: str) -> LocalFile:
+    try:
+        return LocalFile(place, _PATH.validate_python(path), place.stat().st_size)
+    except (ValidationError, UnicodeEncodeError) as problem:
+        raise BadFile("error.bad_name", path=ascii(path)) from problem
+
+
+def _raise(problem: OSError) -> None:
+    raise problem

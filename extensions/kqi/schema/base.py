@@ -1,0 +1,115 @@
+"""Parts that every wire model uses: strict input, texts that survive a round trip, pages and problems."""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+
+
+class Wire(BaseModel):
+    """An answer; unknown fields of a newer server are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Request(BaseModel):
+    """A body that a client sends; unknown fields are refused, so that a typing error is not silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _printable(text: str) -> str:
+    bad = next(
+        (char for char in text if (ord(char) < 32 and char not in "\t\n\r") or 0xD800 <= ord(char) <= 0xDFFF), None
+    )
+    if bad is not None or "\x7f" in text:
+        raise ValueError("holds a control character; remove it")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if any(char in text for char in "\t\n\r\x0b\x0c\x85\u2028\u2029"):
+        raise ValueError("must be one line")
+    return _printable(text)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _path(text: str) -> str:
+    parts = text.split("/")
+    if any(part in {"", ".", ".."} for part in parts):
+        raise ValueError("must be a relative path without empty parts, '.' or '..'")
+    if any(len(part.encode()) > 255 for part in parts):
+        raise ValueError("has a part of more than 255 bytes")
+    if len(text.encode()) > 2048:
+        raise ValueError("is longer than 2,048 bytes")
+    return text
+
+
+def _tag(text: str) -> str:
+    if "," in text or text[0] in "!=<>":
+        raise ValueError("must hold no comma and must not begin with ! = < >")
+    return text
+
+
+OneLine = Annotated[str, Field(max_length=255), AfterValidator(_one_line)]
+Title = Annotated[OneLine, AfterValidator(_not_blank)]
+Text = Annotated[str, Field(max_length=65_536), AfterValidator(_printable)]
+FilePath = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_one_line), AfterValidator(_path)]
+Tag = Annotated[
+    str,
+    Field(min_length=1, max_length=100),
+    AfterValidator(_one_line),
+    AfterValidator(_not_blank),
+    AfterValidator(_tag),
+]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Id = Annotated[int, Field(ge=1, le=2**53 - 1)]
+ShortName = Annotated[str, Field(max_length=30, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+EnvironmentName = Annotated[str, Field(max_length=255, pattern=r"^[A-Za-z_.\-][A-Za-z0-9_.\-]*$")]
+
+
+class Page(Wire, Generic[Item]):
+    """One page; `next` is the cursor of the one after it, None at the end."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+class Problem(Wire):
+    """RFC 9457 problem details. `code` is stable in API, CLI and console; `detail` is in the caller's language."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    params: dict[str, Any] = {}
+    errors: list["FieldError"] = []
+
+
+class FieldError(Wire):
+    """One field that was not understood: where it is in the request, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class Version(Wire):
+    version: str
+    api: str = "v1"
+
+
+class Moment(Wire):
+    """Something happened: a phase began, with a reason where there is one."""
+
+    at: datetime
+    phase: str
+    reason: str | None = None
+    message: str = ""

@@ -1,0 +1,1 @@
+"""Jupyter server extension: submit trainings and open TensorBoard from a notebook."""

@@ -1,0 +1,1 @@
+"""SSH gateway to user servers."""

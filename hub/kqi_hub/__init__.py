@@ -1,0 +1,1 @@
+"""The hub decides: who may run what, on which data, and what became of it."""

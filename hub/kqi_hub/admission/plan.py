@@ -1,0 +1,161 @@
+"""Decide which waiting requests may start. Pure.
+
+The queue is first in, first out: a request that must wait for resources keeps what it needs aside, so that a later one
+goes first only where that cannot delay it. One that waits for a limit of its own tenant or person holds nobody else up.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from kqi_spawner.status import Capacity
+from kqi_spawner.workload import Gpu
+
+
+class Wait(StrEnum):
+    """Why a request waits; each is a key of the catalogue."""
+
+    CPU = "waiting_for_cpu"
+    MEMORY = "waiting_for_memory"
+    GPU = "waiting_for_gpu"
+    TENANT_LIMIT = "waiting_for_tenant_limit"
+    PERSON_LIMIT = "waiting_for_person_limit"
+    TURN = "waiting_for_turn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a request wants; `gpu_kind` None takes cards of any one kind."""
+
+    cpu_milli: int
+    memory_mib: int
+    gpus: int = 0
+    gpu_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    holder: int
+    tenant: int
+    person: int
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    tenant: int
+    person: int
+    ask: Ask
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many requests of one tenant or person may hold something at once; None: any number."""
+
+    per_tenant: int | None = None
+    per_person: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    holder: int
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    holder: int
+    why: Wait
+
+
+@dataclass(frozen=True, slots=True)
+class _Free:
+    cpu_milli: int
+    memory_mib: int
+    gpus: tuple[Gpu, ...]
+
+
+def admit(
+    queue: Sequence[Request], held: Sequence[Held], capacity: Capacity, limits: Limits
+) -> tuple[list[Admitted], list[Waiting]]:
+    """Return who starts, with which cards, and why each of the others waits; both in the order of `queue`."""
+    free = unreserved(held, capacity)
+    tenants = Counter(item.tenant for item in held)
+    people = Counter(item.person for item in held)
+    starts: list[Admitted] = []
+    waits: list[Waiting] = []
+    aside = False
+    for request in queue:
+        if limits.per_tenant is not None and tenants[request.tenant] >= limits.per_tenant:
+            waits.append(Waiting(holder=request.holder, why=Wait.TENANT_LIMIT))
+            continue
+        if limits.per_person is not None and people[request.person] >= limits.per_person:
+            waits.append(Waiting(holder=request.holder, why=Wait.PERSON_LIMIT))
+            continue
+        short = _short(request.ask, free)
+        if short is not None:
+            # What is short now may be short only because an earlier request has it put aside.
+            without_aside = _short(request.ask, _after(held, starts, queue, capacity)) if aside else short
+            waits.append(Waiting(holder=request.holder, why=short if without_aside else Wait.TURN))
+            free = _put_aside(request.ask, free)
+            aside = True
+            continue
+        cards = _cards(request.ask, free)
+        free = _minus(request.ask, cards, free)
+        tenants[request.tenant] += 1
+        people[request.person] += 1
+        starts.append(Admitted(holder=request.holder, gpus=cards))
+    return starts, waits
+
+
+def fits_at_all(ask: Ask, capacity: Capacity) -> Wait | None:
+    """Return what the whole of the platform could never give, None if it could."""
+    return _short(ask, unreserved([], capacity))
+
+
+def unreserved(held: Sequence[Held], capacity: Capacity) -> _Free:
+    taken = {card for item in held for card in item.gpus}
+    cards = tuple(Gpu(kind=kind.name, index=index) for kind in capacity.gpus for index in kind.indexes)
+    return _Free(
+        capacity.cpu_milli - sum(item.ask.cpu_milli for item in held),
+        capacity.memory_mib - sum(item.ask.memory_mib for item in held),
+        tuple(card for card in cards if card not in taken),
+    )
+
+
+def _short(ask: Ask, free: _Free) -> Wait | None:
+    if ask.gpus and len(_cards(ask, free)) < ask.gpus:
+        return Wait.GPU
+    if ask.cpu_milli > free.cpu_milli:
+        return Wait.CPU
+    return Wait.MEMORY if ask.memory_mib > free.memory_mib else None
+
+
+def _cards(ask: Ask, free: _Free) -> tuple[Gpu, ...]:
+    """Choose cards of one kind: the kind with the fewest free ones that suffices, so that large asks find room."""
+    kinds = Counter(card.kind for card in free.gpus)
+    candidates = [kind for kind, count in kinds.items() if count >= ask.gpus and ask.gpu_kind in {None, kind}]
+    if not candidates:
+        return ()
+    chosen = min(candidates, key=lambda kind: (kinds[kind], kind))
+    return tuple(card for card in free.gpus if card.kind == chosen)[: ask.gpus]
+
+
+def _minus(ask: Ask, cards: Sequence[Gpu], free: _Free) -> _Free:
+    left = tuple(card for card in free.gpus if card not in cards)
+    return _Free(free.cpu_milli - ask.cpu_milli, free.memory_mib - ask.memory_mib, left)
+
+
+def _put_aside(ask: Ask, free: _Free) -> _Free:
+    """Keep for a waiting request what is free of what it needs."""
+    usable = [card for card in free.gpus if ask.gpu_kind in {None, card.kind}][: ask.gpus]
+    return _minus(ask, usable, free)
+
+
+def _after(held: Sequence[Held], starts: Sequence[Admitted], queue: Sequence[Request], capacity: Capacity) -> _Free:
+    """Return what is free after those that start, with nothing put aside."""
+    asks = {request.holder: request for request in queue}
+    begun = [Held(tenant=0, person=0, ask=replace(asks[start.holder].ask), gpus=start.gpus) for start in starts]
+    return unreserved([*held, *begun], capacity)

@@ -1,0 +1,223 @@
+"""Put the service together: the only place that names a concrete backend."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from kqi_hub.accounts.api import routes as account_routes
+from kqi_hub.accounts.pages import routes as page_routes
+from kqi_hub.admission.plan import Limits
+from kqi_hub.admission.service import Admission
+from kqi_hub.data.api import routes as data_routes
+from kqi_hub.data.service import DataService
+from kqi_hub.data.uploads import Uploads
+from kqi_hub.datasets import store as dataset_store
+from kqi_hub.datasets.api import routes as dataset_routes
+from kqi_hub.datasets.service import DatasetService
+from kqi_hub.datasets.trees import LayoutLoop, Trees
+from kqi_hub.db.engine import Database
+from kqi_hub.db.scope import Scope
+from kqi_hub.identity.tokens import RunTokens
+from kqi_hub.runs import api as run_routes
+from kqi_hub.runs import crash
+from kqi_hub.runs import store as run_store
+from kqi_hub.runs.api import Runs
+from kqi_hub.runs.asked import Resolver
+from kqi_hub.runs.files_api import routes as file_routes
+from kqi_hub.runs.launch_api import routes as launch_routes
+from kqi_hub.runs.launcher import HubLauncher
+from kqi_hub.runs.pages import routes as home_routes
+from kqi_hub.runs.prepare import Preparation
+from kqi_hub.runs.reconcile import Launcher, ReconcileLoop, Reconciler
+from kqi_hub.runs.service import RunService
+from kqi_hub.runs.watch import Changes
+from kqi_hub.runtime import Runtime
+from kqi_hub.settings import Settings
+from kqi_hub.sources.git import Git
+from kqi_hub.storage.blobs import Blobs
+from kqi_hub.storage.store import Store
+from kqi_hub.web import app as web
+from kqi_hub.web.call import Platform
+from kqi_hub.web.hub_session import HubSession
+from kqi_spawner.backend import ExecutionBackend
+from kqi_spawner.local.accounts import ensure_account
+from kqi_spawner.local.backend import LocalBackend, LocalSettings
+from kqi_spawner.local.isolation import Isolation
+from kqi_spawner.status import GpuKind
+from kqi_spawner.workload import Secret
+
+log = logging.getLogger(__name__)
+# Loops are woken by what happens; this is how long a lost wake-up would last.
+_SWEEP_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What the service stands on and a test may choose: the engine, the hub, and the addresses."""
+
+    backend: ExecutionBackend
+    launcher: Launcher
+    service: Secret
+    session: HubSession
+
+
+async def open_backend(settings: Settings) -> LocalBackend:
+    """Return the engine that the settings name; used by the api and by the hub's Spawner class alike."""
+    engine = settings.engine
+    gpus = None
+    if engine.gpus is not None:
+        gpus = tuple(GpuKind(name=c.kind, indexes=tuple(c.indexes), memory_mib=c.memory_mib) for c in engine.gpus)
+    return await LocalBackend.opened(
+        LocalSettings(
+            state=settings.state,
+            store=settings.store,
+            environments=settings.environments,
+            run_as=owner(settings),
+            isolation=None if engine.isolation == "auto" else Isolation(engine.isolation),
+            fallback_image=engine.fallback_image,
+            gpus=gpus,
+            cpu_milli=int(engine.cpu * 1000) if engine.cpu else None,
+            memory_mib=int(engine.memory_gb * 1024) if engine.memory_gb else None,
+        )
+    )
+
+
+def owner(settings: Settings) -> tuple[int, int] | None:
+    """Return the account of the workloads where the platform runs as root, made if missing."""
+    return ensure_account(settings.engine.run_as)
+
+
+async def application(settings: Settings, around: Around) -> FastAPI:
+    """Return the service over a database that is migrated and a store that is prepared."""
+    database = Database.at(settings.database)
+    files = Store(settings.store, owner(settings))
+    files.prepare()
+    blobs = Blobs(files)
+    git = Git(
+        home=settings.state / "git",
+        timeout_s=settings.sources.timeout_s,
+        local_paths=settings.sources.local_paths,
+        owner=files.owner,
+    )
+    git.prepare()
+    limits = Limits(per_tenant=settings.limits.running_per_tenant, per_person=settings.limits.running_per_person)
+    admission = Admission(capacity=await around.backend.capacity(), limits=limits)
+    datasets = DatasetService(in_use=run_store.uses_dataset)
+    service = RunService(admission=admission, datasets=datasets)
+    changes = Changes()
+    preparation = Preparation(
+        database=database,
+        files=files,
+        blobs=blobs,
+        git=git,
+        datasets=datasets,
+        tokens=RunTokens(key=_kept_secret(settings.secrets / "run-tokens")),
+        server=settings.url,
+        defaults=settings.defaults,
+    )
+    reconciler = Reconciler(
+        database=database,
+        backend=around.backend,
+        preparation=preparation,
+        service=service,
+        files=files,
+        launcher=around.launcher,
+        changes=changes,
+    )
+    reconcile = ReconcileLoop("reconcile", reconciler.one_pass, every_s=_SWEEP_S)
+    reconciler.wake = reconcile.wake
+    trees = Trees(database=database, files=files, blobs=blobs, ready=reconcile.wake)
+    layout = LayoutLoop("layout", trees.lay_out_pending, every_s=_SWEEP_S)
+    runs = Runs(service=service, resolver=Resolver(git), files=files, changes=changes, wake=reconcile.wake)
+    platform = Platform(settings=settings, database=database, service=around.service, browser=around.session.principal)
+    platform.features = {
+        DataService: DataService(uploads=Uploads(blobs), frozen=_frozen, in_dataset=_in_dataset),
+        DatasetService: datasets,
+        LayoutLoop: layout,
+        Runs: runs,
+        Reconciler: reconciler,
+        ExecutionBackend: around.backend,
+        HubSession: around.session,
+    }
+    api = (
+        *(account_routes, data_routes, dataset_routes, launch_routes),
+        *(run_routes.trainings, run_routes.notebooks, run_routes.capacity, *file_routes),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        crash.arm(settings.crash)
+        tasks = [asyncio.create_task(work) for work in (reconcile.run(), layout.run(), reconciler.follow_backend())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await reconciler.close()
+            await around.session.aclose()
+            await database.close()
+
+    return web.create(platform, api, [page_routes, home_routes], lifespan)
+
+
+def serve(settings: Settings) -> None:
+    """Run the service until it is told to stop; the supervisor has prepared its addresses."""
+    asyncio.run(_serve(settings, Runtime.load(settings)))
+
+
+async def _serve(settings: Settings, runtime: Runtime) -> None:
+    token = runtime.service_token()
+    session = HubSession(
+        database=Database.at(settings.database),
+        hub_url=runtime.hub_url,
+        public_url=runtime.public_url,
+        client_id=runtime.oauth_client_id,
+        client_secret=token,
+        key=_kept_secret(settings.secrets / "sessions"),
+    )
+    backend = await open_backend(settings)
+    launcher = HubLauncher(runtime.hub_url, token)
+    app = await application(settings, Around(backend=backend, launcher=launcher, service=token, session=session))
+    config = uvicorn.Config(
+        app,
+        host=runtime.api_host,
+        port=runtime.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1",
+    )
+    try:
+        await uvicorn.Server(config).serve()
+    finally:
+        await backend.close()
+        await launcher.aclose()
+
+
+def _kept_secret(path: Path) -> Secret:
+    """Return the secret in this file, drawn and kept with mode 0600 if there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.touch(mode=0o600)
+        temporary.write_text(secrets.token_urlsafe(48), "utf-8")
+        temporary.rename(path)
+    return Secret(path.read_text("utf-8").strip())
+
+
+async def _frozen(scope: Scope, ids: Iterable[int]) -> set[int]:
+    return await dataset_store.in_versions(scope, ids, frozen=True)
+
+
+async def _in_dataset(scope: Scope, ids: Iterable[int]) -> set[int]:
+    return await dataset_store.in_versions(scope, ids, frozen=False)

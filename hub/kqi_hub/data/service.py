@@ -1,0 +1,120 @@
+"""Register, change and delete data."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from kqi_hub.audit.log import record
+from kqi_hub.clock import now
+from kqi_hub.data import store
+from kqi_hub.data.model import Data, File
+from kqi_hub.data.store import DataRow
+from kqi_hub.data.uploads import Uploads
+from kqi_hub.db.scope import Scope, TenantScope
+from kqi_hub.errors import Conflict, Invalid
+
+# Answers, for ids of data: those that are in a frozen dataset version, and those in any dataset at all.
+Used = Callable[[Scope, Iterable[int]], Awaitable[set[int]]]
+
+
+async def _nowhere(_scope: Scope, _ids: Iterable[int]) -> set[int]:
+    return set()
+
+
+@dataclass(slots=True, kw_only=True)
+class DataService:
+    """`frozen` and `in_dataset` are wired by bootstrap to the feature above that knows."""
+
+    uploads: Uploads
+    frozen: Used = field(default=_nowhere)
+    in_dataset: Used = field(default=_nowhere)
+
+    async def create(
+        self, scope: TenantScope, *, name: str, memo: str, tags: Iterable[str], files: Sequence[tuple[str, str]]
+    ) -> Data:
+        """`files` are pairs of path and hash of contents that the tenant has sent."""
+        row = DataRow(tenant_id=scope.tenant, name=name, memo=memo, files=0, size=0, created_by=scope.person)
+        row.created_at = row.changed_at = now()
+        await scope.add(row)
+        await store.set_tags(scope, row.id, tags)
+        if files:
+            await self._add(scope, row, files)
+        await record(scope, "data.create", f"data/{row.id}", files=len(files))
+        return await self.get(scope, row.id)
+
+    async def get(self, scope: Scope, data: int) -> Data:
+        await store.row(scope, data)
+        return (await self.several(scope, [data]))[0]
+
+    async def several(self, scope: Scope, ids: Sequence[int]) -> list[Data]:
+        frozen = await self.frozen(scope, ids)
+        return [replace(data, frozen=data.id in frozen) for data in await store.find(scope, ids)]
+
+    async def change(
+        self, scope: TenantScope, data: int, *, name: str | None, memo: str | None, tags: Iterable[str] | None
+    ) -> Data:
+        """Name, memo and tags may always change; None leaves one as it is."""
+        row = await store.row(scope, data)
+        row.name = row.name if name is None else name
+        row.memo = row.memo if memo is None else memo
+        row.changed_at = now()
+        await scope.flush()
+        if tags is not None:
+            await store.set_tags(scope, data, tags)
+        await record(scope, "data.change", f"data/{data}")
+        return await self.get(scope, data)
+
+    async def add_files(self, scope: TenantScope, data: int, files: Sequence[tuple[str, str]]) -> Data:
+        row = await self._thawed(scope, data)
+        await self._add(scope, row, files)
+        await record(scope, "data.add_files", f"data/{data}", files=len(files))
+        return await self.get(scope, data)
+
+    async def remove_files(self, scope: TenantScope, data: int, paths: Sequence[str]) -> Data:
+        row = await self._thawed(scope, data)
+        await store.remove_files(scope, row, paths)
+        await record(scope, "data.remove_files", f"data/{data}", files=len(paths))
+        return await self.get(scope, data)
+
+    async def delete(self, scope: TenantScope, data: int) -> None:
+        row = await self._thawed(scope, data)
+        if await self.in_dataset(scope, [data]):
+            raise Conflict("data_in_dataset", id=data)
+        await scope.delete(row)
+        await record(scope, "data.delete", f"data/{data}", name=row.name)
+
+    async def _thawed(self, scope: TenantScope, data: int) -> DataRow:
+        row = await store.row(scope, data)
+        if await self.frozen(scope, [data]):
+            raise Conflict("data_frozen", id=data)
+        return row
+
+    async def _add(self, scope: TenantScope, row: DataRow, files: Sequence[tuple[str, str]]) -> None:
+        paths = [path for path, _ in files]
+        wanted = set(paths)
+        if len(wanted) < len(paths):
+            raise Invalid("file_twice", path=Counter(paths).most_common(1)[0][0])
+        there = await store.paths(scope, row.id, paths)
+        if there:
+            raise Conflict("file_exists", path=min(there))
+        await self._check_folders(scope, row, wanted)
+        own = TenantScope(scope.session, person=scope.person, tenants=[row.tenant_id], tenant=row.tenant_id)
+        sizes = await store.known_sizes(own, sorted({sha256 for _, sha256 in files}))
+        unknown = next((path for path, sha256 in files if sha256 not in sizes), None)
+        if unknown is not None:
+            raise Invalid("content_not_uploaded", path=unknown)
+        await store.add_files(
+            scope, row, [File(path=path, size=sizes[sha256], sha256=sha256) for path, sha256 in files]
+        )
+
+    async def _check_folders(self, scope: TenantScope, row: DataRow, new: set[str]) -> None:
+        """A name cannot be a file and a folder at once."""
+        folders = {path.rsplit("/", depth)[0] for path in new for depth in range(1, path.count("/") + 1)}
+        if row.files:
+            clash = folders & await store.paths(scope, row.id, sorted(folders)) if folders else set()
+            clash |= new & await store.folders_of(scope, row.id)
+        else:
+            clash = set()
+        clash |= new & folders
+        if clash:
+            raise Conflict("file_is_folder", path=min(clash))

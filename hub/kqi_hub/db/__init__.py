@@ -1,0 +1,1 @@
+"""The database: rows, transactions and scopes. SQLite (WAL) embedded."""

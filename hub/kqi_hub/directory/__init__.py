@@ -1,0 +1,1 @@
+"""Who a person is, according to the directory in use: local accounts, later LDAP."""

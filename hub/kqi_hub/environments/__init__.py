@@ -1,0 +1,1 @@
+"""Named Python environments: what an image is on the local engine."""

@@ -1,0 +1,88 @@
+"""The `/kqi` contract: folders and environment that every run sees, on every engine."""
+
+from kqi_hub.runs.kinds.inputs import Inputs, Parent, Tree
+from kqi_hub.runs.model import Kind, Run
+from kqi_spawner.workload import Access, Link, Mount, Scratch, Secret, StorePath
+
+INPUT, GIT, OUTPUT, ATTACH, PARENT = "/kqi/input", "/kqi/git", "/kqi/output", "/kqi/attach", "/kqi/parent"
+
+_NUMBER = {Kind.TRAINING: "TRAINING_ID", Kind.NOTEBOOK: "NOTEBOOK_ID"}
+# Names that a person may not set: the platform's own steps depend on them.
+FIXED = frozenset(
+    {
+        *("LC_ALL", "LANG", "PYTHONUNBUFFERED", "KQI_SERVER", "KQI_TOKEN", "KQI_VERSION", "KQI_ROOT", "KQI_WORKLOAD"),
+        *("TRAINING_ID", "NOTEBOOK_ID", "INFERENCE_ID", "DATASET_ID", "LOCAL_DATASET", "PARENT_ID"),
+        *("MODEL_REPOSITORY", "MODEL_REPOSITORY_URL", "MODEL_REPOSITORY_TOKEN", "COMMIT_ID"),
+        *("ZIP_FILE_CREATED", "ENTRY_POINT", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
+    }
+)
+
+
+def environment(run: Run, inputs: Inputs) -> dict[str, str]:
+    """Return the variables: the administrator's defaults, then the person's, then the fixed ones."""
+    source = run.source
+    url = source.url if source else ""
+    fixed = {
+        "LC_ALL": "C.UTF-8",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "KQI_SERVER": inputs.server,
+        "KQI_VERSION": inputs.version,
+        _NUMBER[run.kind]: str(run.number),
+        "DATASET_ID": str(run.dataset or ""),
+        "LOCAL_DATASET": "true" if run.local_dataset else "false",
+        "PARENT_ID": ",".join(str(number) for number in run.parents),
+        "MODEL_REPOSITORY": url,
+        "MODEL_REPOSITORY_URL": url,
+        "MODEL_REPOSITORY_TOKEN": "",
+        "COMMIT_ID": source.commit if source else "",
+        "ENTRY_POINT": run.command,
+        "ZIP_FILE_CREATED": "true" if run.zip else "false",
+    }
+    return {"COLUMNS": "200", **inputs.defaults, **run.environment, **fixed}
+
+
+def secrets(inputs: Inputs) -> dict[str, Secret]:
+    return {"KQI_TOKEN": inputs.token}
+
+
+def mounts(run: Run, inputs: Inputs) -> tuple[tuple[Mount, ...], tuple[Scratch, ...], tuple[Link, ...]]:
+    """Return what the run sees below `/kqi`."""
+    found = [
+        Mount(source=run.folder / "git", target=GIT, access=Access.READ_WRITE),
+        Mount(source=run.folder / "output", target=OUTPUT, access=Access.READ_WRITE),
+        Mount(source=run.folder / "attach", target=ATTACH, access=Access.READ_WRITE),
+    ]
+    scratches: list[Scratch] = []
+    links: list[Link] = []
+    _dataset(run, inputs.tree, found, scratches, links)
+    _parents(inputs.parents, found, scratches, links)
+    return tuple(found), tuple(scratches), tuple(links)
+
+
+def _dataset(run: Run, tree: Tree | None, found: list[Mount], scratches: list[Scratch], links: list[Link]) -> None:
+    if tree is None:
+        scratches.append(Scratch(target=INPUT))
+    elif run.local_dataset:
+        found.append(Mount(source=run.folder / "input", target=INPUT, access=Access.READ_WRITE))
+    elif not tree.splits:
+        found.append(Mount(source=tree.place, target=INPUT, access=Access.READ_ONLY))
+    else:
+        scratches.append(Scratch(target=INPUT))
+        for name in (*tree.splits, "meta.json"):
+            found.append(_read_only(tree.place / name, f"{INPUT}/{name}"))
+        if "testing" in tree.splits and "test" not in tree.splits:
+            links.append(Link(target=f"{INPUT}/test", to="testing"))
+
+
+def _parents(parents: tuple[Parent, ...], found: list[Mount], scratches: list[Scratch], links: list[Link]) -> None:
+    scratches.append(Scratch(target=PARENT))
+    for parent in parents:
+        found.append(_read_only(parent.output, f"{PARENT}/{parent.number}"))
+    if len(parents) == 1:
+        own = str(parents[0].number)
+        links.extend(Link(target=f"{PARENT}/{name}", to=f"{own}/{name}") for name in parents[0].entries if name != own)
+
+
+def _read_only(source: StorePath, target: str) -> Mount:
+    return Mount(source=source, target=target, access=Access.READ_ONLY)

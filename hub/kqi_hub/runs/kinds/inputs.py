@@ -1,0 +1,34 @@
+"""What the recipes need to know besides the run itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kqi_spawner.workload import Secret, StorePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A dataset version that is laid out; `splits` empty for a flat one."""
+
+    place: StorePath
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """A parent training and the names directly in its output."""
+
+    number: int
+    output: StorePath
+    entries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    server: str  # address under which the workload reaches the platform
+    version: str
+    token: Secret
+    tree: Tree | None
+    parents: tuple[Parent, ...] = ()
+    home: StorePath | None = None
+    defaults: Mapping[str, str] = field(default_factory=dict)  # what an administrator set, e.g. proxies

@@ -1,0 +1,117 @@
+"""Bring a run's inputs to its folder before the start. Every step may be repeated after a crash."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kqi import __version__
+from kqi_hub.datasets.model import Layout
+from kqi_hub.datasets.service import DatasetService
+from kqi_hub.db.engine import Database
+from kqi_hub.db.scope import Scope
+from kqi_hub.errors import Conflict, NotFound
+from kqi_hub.identity.tokens import Bearer, RunTokens
+from kqi_hub.runs.kinds import Inputs
+from kqi_hub.runs.kinds.inputs import Parent, Tree
+from kqi_hub.runs.model import Kind, Run, folder
+from kqi_hub.sources import archive
+from kqi_hub.sources.git import Git
+from kqi_hub.storage import beneath
+from kqi_hub.storage.blobs import Blobs
+from kqi_hub.storage.store import Store, answering_disk_errors
+from kqi_spawner.workload import StorePath
+
+
+class NotReady(Exception):
+    """Something that comes by itself is not there yet (a dataset being laid out); try again when woken."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Preparation:
+    database: Database
+    files: Store
+    blobs: Blobs
+    git: Git
+    datasets: DatasetService
+    tokens: RunTokens
+    server: str  # address under which workloads reach the platform
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    async def inputs(self, run: Run) -> Inputs:
+        """Make the run's folders and return what its recipe needs. Raises NotReady, or a KqiError that ends the run."""
+        tree = await self._tree(run)
+        with answering_disk_errors():
+            for name in ("output", "attach"):
+                self.files.folder(run.folder / name)
+            await self._code(run)
+            if tree and run.local_dataset:
+                await asyncio.to_thread(self._copy, tree.place, run.folder / "input")
+            home = (
+                self.files.folder(StorePath(f"homes/{run.person}"), mode=0o700) if run.kind is Kind.NOTEBOOK else None
+            )
+            parents = await asyncio.to_thread(self._parents, run)
+        async with self.database.write() as session:
+            bearer = Bearer(person=run.person_id, tenant=run.tenant_id, run_key=run.key, attempt=run.attempt)
+            token = await self.tokens.create(session, bearer)
+        return Inputs(
+            server=self.server,
+            version=__version__,
+            token=token,
+            tree=tree,
+            parents=parents,
+            home=StorePath(f"homes/{run.person}") if home else None,
+            defaults=self.defaults,
+        )
+
+    async def _tree(self, run: Run) -> Tree | None:
+        if run.dataset is None:
+            return None
+        async with self.database.read() as session:
+            version = await self.datasets.version(Scope(session), run.dataset, run.version)
+        if version.state is Layout.PENDING:
+            raise NotReady
+        if version.state is Layout.FAILED:
+            raise Conflict("dataset_not_laid_out", id=run.dataset, message=version.message)
+        return Tree(place=version.place, splits=() if version.flat else tuple(version.entries))
+
+    async def _code(self, run: Run) -> None:
+        target = self.files.path(run.folder / "git")
+        if target.exists():
+            return
+        if run.source is None:
+            self.files.folder(run.folder / "git")
+        elif run.source.kind == "git":
+            await self.git.clone(run.source.url, run.source.commit, target)
+        else:
+            await asyncio.to_thread(self._unpack, run.source.sha256, target)
+
+    def _unpack(self, sha256: str, target: Path) -> None:
+        with self.blobs.open(sha256) as file:
+            archive.unpack(file, target, self.files.owner)
+
+    def _copy(self, source: StorePath, target: StorePath) -> None:
+        place = self.files.path(target)
+        if place.exists():
+            return
+        building = place.with_name(".input.building")
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.copytree(self.files.path(source), building)
+        for root, folders, files in os.walk(building):
+            for name in (*folders, *files):
+                self.files.own(Path(root, name)).chmod(0o755 if name in folders else 0o644)
+        self.files.own(building)
+        os.replace(building, place)
+
+    def _parents(self, run: Run) -> tuple[Parent, ...]:
+        found = []
+        for number in run.parents:
+            output = folder(Kind.TRAINING, number) / "output"
+            try:
+                entries = tuple(entry.name for entry in beneath.entries(self.files.path(output), ""))
+            except NotFound as error:
+                raise Conflict("parent_gone", id=number) from error
+            found.append(Parent(number=number, output=output, entries=entries))
+        return tuple(found)

@@ -1,0 +1,188 @@
+"""The only one that acts on runs: recorded + observed -> next step -> take it -> compare-and-set the phase.
+
+A crash at any point resumes from what is recorded, because every step may be repeated.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kqi.schema import Phase
+from kqi_hub.background import Loop
+from kqi_hub.clock import now
+from kqi_hub.db.engine import Database
+from kqi_hub.db.scope import Scope
+from kqi_hub.errors import KqiError, Unavailable
+from kqi_hub.identity import tokens
+from kqi_hub.runs import crash, store
+from kqi_hub.runs.collect import zip_output
+from kqi_hub.runs.kinds import TABLE
+from kqi_hub.runs.model import Kind, Run, Step, next_step, stop_phase, verdict
+from kqi_hub.runs.prepare import NotReady, Preparation
+from kqi_hub.runs.service import RunService
+from kqi_hub.runs.watch import Changes
+from kqi_hub.storage.store import Store
+from kqi_spawner.backend import AnnouncesChanges, ExecutionBackend
+from kqi_spawner.errors import BackendError, CannotStart
+from kqi_spawner.status import Phase as Seen
+from kqi_spawner.status import WorkloadStatus
+from kqi_spawner.workload import Workload
+
+log = logging.getLogger(__name__)
+_RETRY_S = 5.0
+
+
+class Launcher(Protocol):
+    """Starts and stops notebooks at the hub, which owns their servers."""
+
+    async def open(self, run: Run) -> None:
+        """Ask the hub to start the server of this run; it then asks us for the workload. Idempotent."""
+
+    async def close(self, run: Run) -> None:
+        """Ask the hub to stop it. Idempotent."""
+
+
+class ReconcileLoop(Loop):
+    """The loop that brings runs forward; every change of a run wakes it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciler:
+    database: Database
+    backend: ExecutionBackend
+    preparation: Preparation
+    service: RunService
+    files: Store
+    launcher: Launcher
+    changes: Changes
+    wake: Callable[[], None] = field(default=lambda: None)
+    _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def one_pass(self) -> None:
+        """Look at every run that has not ended and begin its next step; steps of different runs go on side by side."""
+        async with self.database.read() as session:
+            runs = [run for run in await store.active(Scope(session)) if run.key not in self._working]
+        started = [run for run in runs if run.phase is not Phase.QUEUED]
+        seen = await self.backend.observe([run.workload for run in started])
+        for run in runs:
+            status = seen.get(run.workload) or WorkloadStatus(phase=Seen.ABSENT)
+            step = next_step(run, status)
+            if step is not Step.WAIT:
+                self._working[run.key] = asyncio.create_task(self._guarded(run, step, status), name=f"run-{run.key}")
+
+    async def follow_backend(self) -> None:
+        """Wake the loop whenever the engine says that something changed. Ends when cancelled."""
+        if isinstance(self.backend, AnnouncesChanges):
+            async for _name in self.backend.changes():
+                self.wake()
+
+    async def close(self) -> None:
+        for task in self._working.values():
+            task.cancel()
+        await asyncio.gather(*self._working.values(), return_exceptions=True)
+
+    async def _guarded(self, run: Run, step: Step, seen: WorkloadStatus) -> None:
+        try:
+            again = await self._take(run, step, seen)
+        except (KqiError, BackendError, OSError) as error:
+            log.warning(
+                "step failed, will be tried again", extra={"run": run.workload, "step": step.value}, exc_info=error
+            )
+            again = False
+            asyncio.get_running_loop().call_later(_RETRY_S, self.wake)
+        finally:
+            del self._working[run.key]
+        self.changes.announce(run.key)
+        if again:
+            self.wake()
+
+    async def _take(self, run: Run, step: Step, seen: WorkloadStatus) -> bool:
+        """Take the step; return whether to look again at once."""
+        match step:
+            case Step.PREPARE:
+                return await self._prepare(run)
+            case Step.SEE_RUNNING:
+                return await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
+            case Step.ASK_TO_STOP:
+                return await self._ask_to_stop(run)
+            case Step.COLLECT:
+                return await self._collect(run, seen)
+            case _:
+                return await self._end(run, stop_phase(run.stop) if run.stop else Phase.FAILED, "stopped")
+
+    async def _prepare(self, run: Run) -> bool:
+        if run.phase is Phase.QUEUED:
+            crash.point("admitted")
+            return await self._move(run, Phase.PREPARING)
+        try:
+            workload = await self.workload(run)
+            crash.point("prepared")
+            if run.kind is Kind.NOTEBOOK:
+                await self.launcher.open(run)
+                return False
+            await self.backend.start(workload)
+            crash.point("started")
+        except NotReady:
+            return False
+        except Unavailable:
+            raise
+        except CannotStart as error:
+            return await self._end(run, Phase.FAILED, "cannot_start", str(error))
+        except KqiError as error:
+            return await self._end(run, Phase.FAILED, error.code, str(error.params.get("message", "")))
+        return True
+
+    async def workload(self, run: Run) -> Workload:
+        """Bring the inputs and return what is to be started; the hub's Spawner asks for it too."""
+        return TABLE[run.kind](run, await self.preparation.inputs(run))
+
+    async def _ask_to_stop(self, run: Run) -> bool:
+        await self._move(run, Phase.STOPPING)
+        crash.point("stopping")
+        if run.kind is Kind.NOTEBOOK:
+            await self.launcher.close(run)
+        await self.backend.stop(run.workload, grace_s=0 if run.stop == "kill" else run.grace_s)
+        return False
+
+    async def _collect(self, run: Run, seen: WorkloadStatus) -> bool:
+        """Give back the resources at once, then pack the output, then end it."""
+        if run.phase is not Phase.COLLECTING:
+            async with self.database.write() as session:
+                scope = Scope(session)
+                times = {"started_at": run.started_at or seen.started_at, "finished_at": seen.finished_at}
+                values = {"exit_code": seen.exit_code, **times}
+                if await store.move(scope, run, Phase.COLLECTING, values=values):
+                    await self.service.let_go(scope, run)
+            crash.point("collecting")
+            return True
+        message = ""
+        if run.zip:
+            try:
+                await asyncio.to_thread(zip_output, self.files, run)
+            except KqiError as error:
+                message = error.code
+        end = verdict(run, seen)
+        crash.point("collected")
+        again = await self._end(run, end.phase, end.reason, message or seen.message)
+        if run.kind is Kind.NOTEBOOK:
+            await self.launcher.close(run)
+        await self.backend.forget(run.workload)
+        return again
+
+    async def _end(self, run: Run, phase: Phase, reason: str | None, message: str = "") -> bool:
+        async with self.database.write() as session:
+            scope = Scope(session)
+            values = {"finished_at": run.finished_at or now()}
+            if not await store.move(scope, run, phase, reason=reason, message=message, values=values):
+                return True
+            await tokens.end_of_run(session, run.key)
+            await self.service.let_go(scope, run)
+        log.info("run ended", extra={"run": run.workload, "phase": phase.value, "reason": reason})
+        return True
+
+    async def _move(self, run: Run, phase: Phase, **values: object) -> bool:
+        async with self.database.write() as session:
+            await store.move(Scope(session), run, phase, values=values)
+        return True

@@ -1,0 +1,216 @@
+"""Record what is wanted of a run: in one transaction, touching no engine."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from sqlalchemy import func, select, update
+
+from kqi.schema import Phase, StopMode
+from kqi_hub.admission.plan import Ask, Request
+from kqi_hub.admission.service import Admission
+from kqi_hub.audit.log import record
+from kqi_hub.clock import now
+from kqi_hub.datasets.model import Version
+from kqi_hub.datasets.service import DatasetService
+from kqi_hub.db.scope import Scope, TenantScope
+from kqi_hub.errors import Conflict, Invalid, NotFound
+from kqi_hub.runs import store
+from kqi_hub.runs.kinds.contract import FIXED
+from kqi_hub.runs.model import ENDED, Kind, Run, Source, short_name, stop_phase
+from kqi_hub.runs.rows import RunParentRow, RunRow
+
+# One argument or variable of a process may have 128 KiB (MAX_ARG_STRLEN).
+_MAX_TEXT = 100_000
+_MAX_ENVIRONMENT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A run as it was asked for, its source already resolved."""
+
+    kind: Kind
+    title: str | None
+    name: str | None
+    command: str = ""
+    source: Source | None
+    dataset: tuple[int, int | None] | None
+    parents: Sequence[int]
+    image: str
+    environment: Mapping[str, str]
+    ask: Ask
+    zip: bool = False
+    stop_at_first_failure: bool = False
+    local_dataset: bool = False
+    grace_s: float = 30
+    memo: str = ""
+    tags: Sequence[str] = field(default=())
+    server: str | None = None  # a notebook's name at the hub; None: from its number
+
+
+@dataclass(slots=True, kw_only=True)
+class RunService:
+    admission: Admission
+    datasets: DatasetService
+
+    async def submit(self, scope: TenantScope, wanted: Wanted) -> Run:
+        """Record a run, freeze its dataset, and reserve what it needs or queue it."""
+        self.admission.check(wanted.ask)
+        check_texts(wanted.command, wanted.environment)
+        version = await self._version(scope, wanted)
+        parents = [await self._parent(scope, number) for number in dict.fromkeys(wanted.parents)]
+        number = await store.next_number(scope, wanted.kind)
+        title = wanted.title or wanted.name or f"{wanted.kind.value} {number}"
+        row = _row(scope, wanted, number)
+        row.title, row.name = title, wanted.name or short_name(title, wanted.kind)
+        row.dataset_id, row.version = (version.dataset, version.number) if version else (None, None)
+        row.server = wanted.server if wanted.server is not None else f"nb-{number}"
+        await scope.add(row)
+        await scope.add(*[RunParentRow(run_key=row.key, parent_key=key) for key in parents])
+        await store.set_tags(scope, row.key, wanted.tags)
+        await store.note(scope, row.key, Phase.QUEUED)
+        await record(scope, "run.submit", f"{wanted.kind.value}/{number}", title=title)
+        await self._queue(scope, row)
+        return await store.one(scope, wanted.kind, number)
+
+    async def start_again(self, scope: TenantScope, kind: Kind, number: int) -> Run:
+        """Queue an ended notebook again; one that is at work is answered as it is."""
+        run = await store.one(scope, kind, number)
+        if run.phase not in ENDED:
+            return run
+        fresh = {"attempt": run.attempt + 1, "stop": None, "exit_code": None, "started_at": None, "finished_at": None}
+        if not await store.move(scope, run, Phase.QUEUED, values=fresh):
+            raise Conflict("run_changed", kind=kind.value, id=number)
+        await record(scope, "run.start_again", f"{kind.value}/{number}")
+        await self._queue(scope, await store.row(scope, kind, number))
+        return await store.one(scope, kind, number)
+
+    async def stop(self, scope: TenantScope, kind: Kind, number: int, mode: StopMode) -> Run:
+        """Record that it is to stop; a kill may follow a cancel, not the other way round. Idempotent."""
+        run = await store.one(scope, kind, number)
+        if run.phase in ENDED:
+            raise Conflict("run_ended", kind=kind.value, id=number, phase=run.phase.value)
+        if run.stop is not StopMode.KILL:
+            statement = update(RunRow).where(RunRow.key == run.key).values(stop=mode.value)
+            await scope.execute(statement.execution_options(synchronize_session="fetch"))
+            await record(scope, "run.stop", f"{kind.value}/{number}", mode=mode.value)
+        if run.phase is Phase.QUEUED:
+            ended = stop_phase(mode)
+            if await store.move(scope, run, ended, reason="stopped", values={"finished_at": now()}):
+                await self.let_go(scope, run)
+        return await store.one(scope, kind, number)
+
+    async def change(self, scope: TenantScope, kind: Kind, number: int, values: Mapping[str, object]) -> Run:
+        """Change title, memo, favourite or tags; None leaves one as it is."""
+        row = await store.row(scope, kind, number)
+        for name in ("title", "memo", "favorite"):
+            if values.get(name) is not None:
+                setattr(row, name, values[name])
+        await scope.flush()
+        tags = values.get("tags")
+        if isinstance(tags, list):
+            await store.set_tags(scope, row.key, tags)
+        await record(scope, "run.change", f"{kind.value}/{number}")
+        return await store.one(scope, kind, number)
+
+    async def delete(self, scope: TenantScope, kind: Kind, number: int) -> Run:
+        """Forget an ended run; the caller removes its folder after the commit. Raises Conflict for a parent."""
+        run = await store.one(scope, kind, number)
+        if run.phase not in ENDED:
+            raise Conflict("run_active", kind=kind.value, id=number)
+        children = await store.children(scope, run.key)
+        if children:
+            raise Conflict("run_is_parent", kind=kind.value, id=number, child=f"{children[0][0]} {children[0][1]}")
+        await scope.delete(await store.row(scope, kind, number))
+        if run.dataset is not None and run.version is not None:
+            used = await store.uses_dataset(scope, run.dataset, run.version, kind=Kind.TRAINING)
+            if not used:
+                await self.datasets.thaw(Scope(scope.session), run.dataset, run.version)
+        await record(scope, "run.delete", f"{kind.value}/{number}", title=run.title)
+        return run
+
+    async def let_go(self, scope: Scope, run: Run) -> None:
+        """Give back what it held and let others in, in the transaction that ends it."""
+        await self.admission.release(scope, run.key)
+        await self.admit(scope)
+
+    async def admit(self, scope: Scope) -> int:
+        """Reserve for everybody who may start now; return how many."""
+        whole = Scope(scope.session)  # the queue is one over all tenants
+        starts = await self.admission.admit(whole)
+        for start in starts:
+            cards = json.dumps([[card.kind, card.index] for card in start.gpus])
+            await whole.execute(
+                update(RunRow)
+                .where(RunRow.key == start.holder)
+                .values(cards=cards)
+                .execution_options(synchronize_session="fetch")
+            )
+        return len(starts)
+
+    async def _queue(self, scope: TenantScope, row: RunRow) -> None:
+        ask = Ask(cpu_milli=row.cpu_milli, memory_mib=row.memory_mib, gpus=row.gpus, gpu_kind=row.gpu_kind)
+        await self.admission.ask(scope, Request(holder=row.key, tenant=row.tenant_id, person=row.created_by, ask=ask))
+        await self.admit(scope)
+
+    async def _version(self, scope: TenantScope, wanted: Wanted) -> Version | None:
+        if wanted.dataset is None:
+            return None
+        version = await self.datasets.version(scope, *wanted.dataset)
+        if wanted.kind is Kind.TRAINING and not version.frozen:
+            await self.datasets.freeze(scope, version)
+        return version
+
+    async def _parent(self, scope: TenantScope, number: int) -> int:
+        try:
+            parent = await store.row(scope, Kind.TRAINING, number)
+        except NotFound as error:
+            raise Invalid("parent_unknown", id=number) from error
+        if Phase(parent.phase) not in ENDED:
+            raise Conflict("parent_not_ended", id=number)
+        return parent.key
+
+
+def check_texts(command: str, environment: Mapping[str, str]) -> None:
+    """Raise Invalid for what a process could not be given, or a person may not set."""
+    if len(command.encode()) > _MAX_TEXT:
+        raise Invalid("command_too_long", bytes=_MAX_TEXT)
+    fixed = sorted(FIXED & environment.keys())
+    if fixed:
+        raise Invalid("environment_fixed", name=fixed[0])
+    sizes = [len(name.encode()) + len(value.encode()) for name, value in environment.items()]
+    if max(sizes, default=0) > _MAX_TEXT or sum(sizes) > _MAX_ENVIRONMENT:
+        raise Invalid("environment_too_long", bytes=_MAX_TEXT)
+
+
+async def counts(scope: Scope) -> dict[str, int]:
+    """Return how many runs are in each phase."""
+    rows = (await scope.execute(select(RunRow.phase, func.count()).group_by(RunRow.phase))).all()
+    return {phase: count for phase, count in rows}
+
+
+def _row(scope: TenantScope, wanted: Wanted, number: int) -> RunRow:
+    return RunRow(
+        tenant_id=scope.tenant,
+        kind=wanted.kind.value,
+        number=number,
+        attempt=1,
+        phase=Phase.QUEUED.value,
+        message="",
+        command=wanted.command,
+        source=json.dumps(asdict(wanted.source)) if wanted.source else None,
+        image=wanted.image,
+        environment=json.dumps(dict(wanted.environment)),
+        cpu_milli=wanted.ask.cpu_milli,
+        memory_mib=wanted.ask.memory_mib,
+        gpus=wanted.ask.gpus,
+        gpu_kind=wanted.ask.gpu_kind,
+        cards="[]",
+        zip=wanted.zip,
+        stop_at_first_failure=wanted.stop_at_first_failure,
+        local_dataset=wanted.local_dataset,
+        grace_s=wanted.grace_s,
+        memo=wanted.memo,
+        created_by=scope.person,
+        created_at=now(),
+    )

@@ -1,0 +1,224 @@
+"""Queries on runs."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement, delete, or_, select, update
+
+from kqi.schema import Phase, StopMode
+from kqi_hub.admission.service import ClaimRow
+from kqi_hub.clock import now
+from kqi_hub.db.scope import Scope
+from kqi_hub.errors import NotFound
+from kqi_hub.identity.rows import PersonRow, TenantRow
+from kqi_hub.runs.model import ACTIVE, EDGES, Kind, Run, Source
+from kqi_hub.runs.rows import RunEventRow, RunParentRow, RunRow, RunTagRow, SequenceRow
+from kqi_spawner.workload import Gpu
+
+
+class Search(BaseModel):
+    """What a list may be narrowed to."""
+
+    q: str | None = Field(default=None, max_length=255)
+    phase: Phase | None = None
+    tag: str | None = Field(default=None, max_length=100)
+    dataset: int | None = Field(default=None, ge=1, le=2**53 - 1)
+    parent: int | None = Field(default=None, ge=1, le=2**53 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    kind: Kind
+    search: Search
+    before: int | None = None  # key
+    limit: int
+
+
+async def next_number(scope: Scope, kind: Kind) -> int:
+    """Take the next number of a kind; one that a rolled back transaction took is used again."""
+    row = await scope.session.get(SequenceRow, kind.value)
+    if row is None:
+        row = SequenceRow(kind=kind.value, last=0)
+        scope.session.add(row)
+    row.last += 1
+    await scope.flush()
+    return row.last
+
+
+async def row(scope: Scope, kind: Kind, number: int) -> RunRow:
+    query = select(RunRow).where(RunRow.kind == kind.value, RunRow.number == number)
+    found = await scope.one_or_none(query)
+    if found is None:
+        raise NotFound(kind.value, number)
+    return found
+
+
+async def one(scope: Scope, kind: Kind, number: int) -> Run:
+    found = await _runs(scope, (RunRow.kind == kind.value) & (RunRow.number == number))
+    if not found:
+        raise NotFound(kind.value, number)
+    return found[0]
+
+
+async def by_key(scope: Scope, key: int) -> Run | None:
+    found = await _runs(scope, RunRow.key == key)
+    return found[0] if found else None
+
+
+async def several(scope: Scope, keys: Collection[int]) -> list[Run]:
+    """Return runs, newest first."""
+    return await _runs(scope, RunRow.key.in_(list(keys)))
+
+
+async def active(scope: Scope) -> list[Run]:
+    """Return every run that has not ended."""
+    return await _runs(scope, RunRow.phase.in_([phase.value for phase in ACTIVE]))
+
+
+async def page(scope: Scope, wanted: Filter) -> Sequence[int]:
+    """Return up to `limit` keys, newest first."""
+    search = wanted.search
+    query = select(RunRow.key).where(RunRow.kind == wanted.kind.value).order_by(RunRow.key.desc()).limit(wanted.limit)
+    if wanted.before is not None:
+        query = query.where(RunRow.key < wanted.before)
+    if search.q:
+        columns = (RunRow.title, RunRow.name, RunRow.memo, RunRow.command)
+        query = query.where(or_(*[column.icontains(search.q, autoescape=True) for column in columns]))
+    if search.phase is not None:
+        query = query.where(RunRow.phase == search.phase.value)
+    if search.tag is not None:
+        query = query.where(RunRow.key.in_(select(RunTagRow.run_key).where(RunTagRow.tag == search.tag)))
+    if search.dataset is not None:
+        query = query.where(RunRow.dataset_id == search.dataset)
+    if search.parent is not None:
+        parent = select(RunRow.key).where(RunRow.kind == Kind.TRAINING.value, RunRow.number == search.parent)
+        query = query.where(RunRow.key.in_(select(RunParentRow.run_key).where(RunParentRow.parent_key.in_(parent))))
+    return await scope.all(query)
+
+
+async def move(
+    scope: Scope,
+    run: Run,
+    to: Phase,
+    *,
+    reason: str | None = None,
+    message: str = "",
+    values: Mapping[str, object] | None = None,
+) -> bool:
+    """Set the phase and `values` if the phase is still that of `run`, else False. Records the event."""
+    if to not in EDGES[run.phase]:
+        raise AssertionError(f"{run.phase} -> {to}")
+    statement = (
+        update(RunRow)
+        .where(RunRow.key == run.key, RunRow.phase == run.phase.value, RunRow.attempt == run.attempt)
+        .values(phase=to.value, reason=reason, message=message[:2000], **(values or {}))
+        .execution_options(synchronize_session=False)
+    )
+    if (await scope.execute(statement)).rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    await note(scope, run.key, to, reason, message)
+    return True
+
+
+async def note(scope: Scope, key: int, phase: Phase, reason: str | None = None, message: str = "") -> None:
+    await scope.add(RunEventRow(run_key=key, at=now(), phase=phase.value, reason=reason, message=message[:2000]))
+
+
+async def events(scope: Scope, key: int) -> Sequence[RunEventRow]:
+    return await scope.all(select(RunEventRow).where(RunEventRow.run_key == key).order_by(RunEventRow.id))
+
+
+async def children(scope: Scope, key: int) -> list[tuple[str, int]]:
+    """Return kind and number of the runs that have this one as parent."""
+    query = select(RunRow.kind, RunRow.number).join(RunParentRow, RunParentRow.run_key == RunRow.key)
+    found = await Scope(scope.session).execute(query.where(RunParentRow.parent_key == key).order_by(RunRow.key))
+    return [(kind, number) for kind, number in found.all()]
+
+
+async def set_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:
+    await scope.execute(delete(RunTagRow).where(RunTagRow.run_key == key))
+    await scope.add(*[RunTagRow(run_key=key, tag=tag) for tag in sorted(set(tags))])
+
+
+async def uses_dataset(scope: Scope, dataset: int, version: int | None = None, *, kind: Kind | None = None) -> bool:
+    query = select(RunRow.key).where(RunRow.dataset_id == dataset).limit(1)
+    if version is not None:
+        query = query.where(RunRow.version == version)
+    if kind is not None:
+        query = query.where(RunRow.kind == kind.value)
+    return (await Scope(scope.session).scalar(query)) is not None
+
+
+async def _runs(scope: Scope, condition: ColumnElement[bool]) -> list[Run]:
+    query = (
+        select(RunRow, TenantRow.name, PersonRow.name, ClaimRow.held)
+        .join(TenantRow, TenantRow.id == RunRow.tenant_id)
+        .join(PersonRow, PersonRow.id == RunRow.created_by)
+        .join(ClaimRow, ClaimRow.holder == RunRow.key, isouter=True)
+        .where(condition)
+        .order_by(RunRow.key.desc())
+    )
+    rows = (await scope.execute(query)).all()
+    keys = [row.key for row, *_ in rows]
+    tags: dict[int, list[str]] = {}
+    for key, tag in (
+        await scope.execute(select(RunTagRow.run_key, RunTagRow.tag).where(RunTagRow.run_key.in_(keys)))
+    ).all():
+        tags.setdefault(key, []).append(tag)
+    parents: dict[int, list[int]] = {}
+    lineage = select(RunParentRow.run_key, RunRow.number).join(RunRow, RunRow.key == RunParentRow.parent_key)
+    for key, number in (
+        await scope.execute(lineage.where(RunParentRow.run_key.in_(keys)).order_by(RunRow.number))
+    ).all():
+        parents.setdefault(key, []).append(number)
+    return [
+        _run(row, (tenant, person, bool(held)), tuple(parents.get(row.key, ())), tuple(sorted(tags.get(row.key, ()))))
+        for row, tenant, person, held in rows
+    ]
+
+
+def _run(row: RunRow, joined: tuple[str, str, bool], parents: tuple[int, ...], tags: tuple[str, ...]) -> Run:
+    tenant, person, held = joined
+    return Run(
+        key=row.key,
+        kind=Kind(row.kind),
+        number=row.number,
+        attempt=row.attempt,
+        tenant_id=row.tenant_id,
+        tenant=tenant,
+        person_id=row.created_by,
+        person=person,
+        title=row.title,
+        name=row.name,
+        phase=Phase(row.phase),
+        reason=row.reason,
+        message=row.message,
+        command=row.command,
+        source=Source(**json.loads(row.source)) if row.source else None,
+        dataset=row.dataset_id,
+        version=row.version,
+        parents=parents,
+        image=row.image,
+        environment=json.loads(row.environment),
+        cpu_milli=row.cpu_milli,
+        memory_mib=row.memory_mib,
+        gpus=row.gpus,
+        gpu_kind=row.gpu_kind,
+        cards=tuple(Gpu(kind=kind, index=index) for kind, index in json.loads(row.cards)),
+        zip=row.zip,
+        stop_at_first_failure=row.stop_at_first_failure,
+        local_dataset=row.local_dataset,
+        grace_s=row.grace_s,
+        memo=row.memo,
+        tags=tags,
+        favorite=row.favorite,
+        server=row.server,
+        stop=StopMode(row.stop) if row.stop else None,
+        exit_code=row.exit_code,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        held=held,
+    )

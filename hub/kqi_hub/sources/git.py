@@ -1,0 +1,170 @@
+"""git, as a subprocess that can ask nobody anything, follow no strange protocol and read nobody's configuration."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kqi_hub.errors import Invalid, Unavailable
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHORT = re.compile(r"[0-9a-fA-F]{4,64}")
+_REMOTE = re.compile(r"(?:https?|git|ssh)://[^\s]+")
+_SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_MAX_OUTPUT = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    commit: str
+    branch: str
+    rule: str  # `commit`, `branch` or `default_branch`
+
+
+@dataclass(slots=True, kw_only=True)
+class Git:
+    """`owner` is the account that git runs as, where the platform runs as root; `home` is an empty folder of ours."""
+
+    home: Path
+    timeout_s: float
+    local_paths: bool
+    owner: tuple[int, int] | None = None
+
+    def prepare(self) -> None:
+        """Write the one configuration that git reads: repositories of other accounts may be cloned."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "gitconfig").write_text("[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n", "utf-8")
+        if shutil.which("git") is None:
+            raise Unavailable("git_missing")
+
+    async def resolve(self, url: str, branch: str | None, commit: str | None) -> Resolved:
+        """Return the full commit. A commit wins over a branch; neither means the repository's default branch."""
+        self.check(url)
+        if commit:
+            return Resolved(commit=await self._commit(url, commit.strip()), branch=branch or "", rule="commit")
+        if branch:
+            _check_ref(branch)
+            found = await self._remote(url, f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}")
+            for ref in (f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}"):
+                if ref in found:
+                    return Resolved(commit=found[ref], branch=branch, rule="branch")
+            raise Invalid("git_branch_unknown", branch=branch, url=shown(url))
+        found = await self._remote(url, "HEAD")
+        if "HEAD" not in found:
+            raise Invalid("git_empty", url=shown(url))
+        return Resolved(commit=found["HEAD"], branch="", rule="default_branch")
+
+    async def clone(self, url: str, commit: str, target: Path) -> None:
+        """Bring `commit` with its submodules to `target`, which must not exist. Whole or not at all."""
+        self.check(url)
+        building = target.with_name(f".{target.name}.building")
+        await asyncio.to_thread(shutil.rmtree, building, ignore_errors=True)
+        building.mkdir(mode=0o755)
+        if self.owner:
+            os.chown(building, *self.owner)
+        place = ["-C", str(building)]
+        await self._run(url, [*place, "init", "--quiet"])
+        await self._run(url, [*place, "remote", "add", "origin", "--", url])
+        try:
+            await self._run(url, [*place, "fetch", "--quiet", "--depth=1", "origin", commit])
+        except Invalid:
+            # Some servers give out no single commits: take everything.
+            await self._run(
+                url, [*place, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
+            )
+        await self._run(url, [*place, "checkout", "--quiet", "--detach", commit])
+        if (building / ".gitmodules").exists():
+            await self._run(url, [*place, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"])
+        os.replace(building, target)
+
+    def check(self, url: str) -> None:
+        """Raise Invalid for an address that git must not be given."""
+        if _REMOTE.fullmatch(url) or _SCP.fullmatch(url):
+            return
+        local = url.removeprefix("file://")
+        if local.startswith("/") and "\0" not in local and ".." not in local.split("/"):
+            if not self.local_paths:
+                raise Invalid("git_local_forbidden")
+            return
+        raise Invalid("git_url_not_valid", url=shown(url))
+
+    async def _commit(self, url: str, commit: str) -> str:
+        if _SHA.fullmatch(commit.lower()):
+            return commit.lower()
+        if not _SHORT.fullmatch(commit):
+            raise Invalid("git_commit_not_valid", commit=commit[:100])
+        heads = await self._remote(url)
+        matching = {sha for sha in heads.values() if sha.startswith(commit.lower())}
+        if len(matching) == 1:
+            return matching.pop()
+        raise Invalid("git_commit_short", commit=commit)
+
+    async def _remote(self, url: str, *refs: str) -> dict[str, str]:
+        output = await self._run(url, ["ls-remote", "--quiet", "--", url, *refs])
+        pairs = (line.split("\t", 1) for line in output.splitlines() if "\t" in line)
+        return {ref: sha for sha, ref in pairs}
+
+    async def _run(self, url: str, arguments: Sequence[str]) -> str:
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            *(
+                "-c",
+                "protocol.ext.allow=never",
+                "-c",
+                f"protocol.file.allow={'always' if self.local_paths else 'never'}",
+            ),
+            *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", "-c", "http.lowSpeedTime=30"),
+            *("-c", "http.lowSpeedLimit=100"),
+            *arguments,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            user=self.owner[0] if self.owner else None,
+            group=self.owner[1] if self.owner else None,
+            extra_groups=[] if self.owner else None,
+        )
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), self.timeout_s)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise Invalid("git_timeout", url=shown(url), seconds=self.timeout_s) from error
+        text = output.decode("utf-8", "replace")
+        if process.returncode != 0:
+            said = _CREDENTIALS.sub("", text[-_MAX_OUTPUT:].strip().replace("\n", " "))[-500:]
+            raise Invalid("git_failed", url=shown(url), message=said)
+        return text
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "GIT_CONFIG_GLOBAL": str(self.home / "gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "/bin/true",
+            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+            "LC_ALL": "C.UTF-8",
+        }
+
+
+def shown(url: str) -> str:
+    """Return the address without credentials, short enough for a message."""
+    return _CREDENTIALS.sub("", url)[:200]
+
+
+def _check_ref(name: str) -> None:
+    bad = name.startswith(("-", "/", ".")) or name.endswith(("/", ".", ".lock")) or ".." in name or "@{" in name
+    if bad or any(char in " ~^:?*[\\\x7f" or char < " " for char in name):
+        raise Invalid("git_branch_not_valid", branch=name[:100])

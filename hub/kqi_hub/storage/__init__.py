@@ -1,0 +1,1 @@
+"""The store: one POSIX directory that holds blobs, dataset trees, run folders and homes."""

@@ -1,0 +1,1 @@
+"""The HTTP service: application, errors, sign-in, paging and routes that declare their permission."""

@@ -1,0 +1,62 @@
+"""The application: routes of all features under one prefix."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kqi import __version__
+from kqi_hub.web import problems
+from kqi_hub.web.call import Platform
+from kqi_hub.web.routes import Routes
+
+BASE = "/services/kqi"
+API = f"{BASE}/api/v1"
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+
+def create(platform: Platform, api: Iterable[Routes], pages: Iterable[Routes], lifespan: Lifespan) -> FastAPI:
+    app = FastAPI(
+        title="KQI Hub",
+        version=__version__,
+        description="AI development platform on JupyterHub. Errors are RFC 9457 problem details with a stable `code`.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.platform = platform
+    problems.install(app)
+    app.add_middleware(_Guard)
+    for routes in api:
+        app.include_router(routes.router, prefix=API)
+    for routes in pages:
+        app.include_router(routes.router, prefix=BASE, include_in_schema=False)
+    return app
+
+
+class _Guard:
+    """Adds our headers to every answer; plain ASGI, so that streams are passed on as they come."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

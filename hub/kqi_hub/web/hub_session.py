@@ -1,0 +1,166 @@
+"""Who a browser is: the hub's OAuth (code with PKCE), kept as an encrypted cookie of ours.
+
+The cookie holds the hub's own token for this service; the hub is asked who it belongs to, and the answer is kept for
+some seconds, so that a sign-out at the hub ends the session here too.
+"""
+
+import base64
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import httpx
+from cryptography.fernet import Fernet, InvalidToken
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from kqi_hub.db.engine import Database
+from kqi_hub.errors import Forbidden, Invalid, NotSignedIn, Unavailable
+from kqi_hub.identity import people
+from kqi_hub.identity.model import Principal
+from kqi_spawner.workload import Secret
+
+COOKIE = "kqi-session"
+_STATE = "kqi-oauth-state"
+_PATH = "/services/kqi/"
+_TRUST_S = 15.0
+_REMEMBERED = 10_000
+_LIFE_S = 14 * 86_400
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+@dataclass(slots=True, kw_only=True)
+class HubSession:
+    """`hub_url` is how we reach the hub, `/hub` included; `public_url` how browsers reach the platform."""
+
+    database: Database
+    hub_url: str
+    public_url: str
+    client_id: str
+    client_secret: Secret
+    key: Secret
+    _known: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)
+    _client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=10, trust_env=False))
+
+    async def principal(self, request: Request) -> Principal | None:
+        """Return who the cookie says, None without one. A change needs the session's form token as well."""
+        cookie = request.cookies.get(COOKIE)
+        token = self._opened(cookie)
+        if cookie is None or token is None:
+            return None
+        if request.method not in _SAFE:
+            given = request.headers.get("x-kqi-csrf", "") or request.query_params.get("_csrf", "")
+            if not secrets.compare_digest(given.encode(), self.csrf(cookie).encode()):
+                raise Forbidden("csrf_token_missing")
+        name = await self._who(token)
+        if name is None:
+            return None
+        async with self.database.read() as session:
+            person = await people.person_named(session, name)
+            return await people.principal(session, person) if person and not person.disabled else None
+
+    def csrf(self, cookie: str) -> str:
+        """Return the token that forms and scripts of this session send back."""
+        return hashlib.blake2b(cookie.encode(), key=self.key.reveal().encode()[:64], digest_size=24).hexdigest()
+
+    def begin(self, request: Request, after: str) -> Response:
+        """Send the browser to the hub to sign in, and then back to `after`."""
+        verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(16)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+        asked = urlencode(
+            {
+                "client_id": self.client_id,
+                "redirect_uri": f"{_PATH}oauth_callback",
+                "response_type": "code",
+                "state": state,
+                "code_challenge": challenge,
+                "code_challenge_method": "S256",
+            }
+        )
+        response = RedirectResponse(f"/hub/api/oauth2/authorize?{asked}", 302)
+        kept = self._fernet().encrypt(f"{state}\n{verifier}\n{local_path(after)}".encode()).decode()
+        self._set(request, response, _STATE, kept, 600)
+        return response
+
+    async def finish(self, request: Request) -> Response:
+        """Exchange the hub's code for its token and make the session."""
+        kept = self._decrypted(request.cookies.get(_STATE), 600)
+        code = request.query_params.get("code", "")
+        if kept is None or not code:
+            raise Invalid("sign_in_expired")
+        state, verifier, after = kept.split("\n", 2)
+        if not secrets.compare_digest(state.encode(), request.query_params.get("state", "").encode()):
+            raise Invalid("sign_in_expired")
+        token = await self._exchange(code, verifier)
+        response = RedirectResponse(after, 302)
+        self._set(request, response, COOKIE, self._fernet().encrypt(token.encode()).decode(), _LIFE_S)
+        response.delete_cookie(_STATE, path=_PATH)
+        return response
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _exchange(self, code: str, verifier: str) -> str:
+        form = {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.reveal(),
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": f"{_PATH}oauth_callback",
+            "code_verifier": verifier,
+        }
+        try:
+            answer = await self._client.post(f"{self.hub_url}/api/oauth2/token", data=form)
+        except httpx.HTTPError as error:
+            raise Unavailable("hub_unreachable") from error
+        token = answer.json().get("access_token") if answer.status_code == 200 else None
+        if not isinstance(token, str):
+            raise NotSignedIn("not_signed_in")
+        return token
+
+    async def _who(self, token: str) -> str | None:
+        key = hashlib.sha256(token.encode()).hexdigest()
+        known = self._known.get(key)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        try:
+            answer = await self._client.get(f"{self.hub_url}/api/user", headers={"Authorization": f"token {token}"})
+        except httpx.HTTPError as error:
+            if known:
+                return known[1]  # the hub restarts: who was signed in goes on
+            raise Unavailable("hub_unreachable") from error
+        self._known.pop(key, None)
+        name = answer.json().get("name") if answer.status_code == 200 else None
+        if not isinstance(name, str):
+            return None
+        self._known[key] = (time.monotonic() + _TRUST_S, name)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return name
+
+    def _opened(self, cookie: str | None) -> str | None:
+        return self._decrypted(cookie, _LIFE_S)
+
+    def _decrypted(self, text: str | None, life_s: int) -> str | None:
+        if not text or len(text) > 4096:
+            return None
+        try:
+            return self._fernet().decrypt(text.encode("utf-8", "replace"), ttl=life_s).decode()
+        except InvalidToken:
+            return None
+
+    def _fernet(self) -> Fernet:
+        return Fernet(base64.urlsafe_b64encode(hashlib.sha256(self.key.reveal().encode()).digest()))
+
+    def _set(self, request: Request, response: Response, name: str, value: str, life_s: int) -> None:
+        secure = self.public_url.startswith("https:")
+        response.set_cookie(name, value, max_age=life_s, path=_PATH, secure=secure, httponly=True, samesite="lax")
+
+
+def local_path(text: str) -> str:
+    """Return `text` if it is a path of this platform, else our own front page."""
+    plain = text.startswith("/") and not text.startswith(("//", "/\\")) and "\\" not in text
+    return text if plain and not any(char <= " " for char in text) and len(text) < 2000 else _PATH

@@ -1,0 +1,1 @@
+"""The spawner runs: a `Workload` becomes a pod or a process."""

@@ -1,0 +1,1 @@
+"""Spawner classes that JupyterHub loads."""

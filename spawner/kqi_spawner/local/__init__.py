@@ -1,0 +1,1 @@
+"""The local engine: workloads are processes of this machine."""

@@ -1,0 +1,17 @@
+# Builds the workload's own view of the machine in a new mount namespace, enters it and gives up every privilege.
+# `skeleton` and `become` come from root-plan.sh; the current folder is the ledger folder.
+set -eu
+umask 022
+new=$PWD/root
+mount -t tmpfs -o mode=0755,size=64m kqi "$new"
+. ./root-plan.sh
+skeleton
+mount -a -T fstab
+files
+cd "$new"
+pivot_root . .old
+cd /
+umount -l /.old
+rmdir /.old
+unset OLDPWD
+become

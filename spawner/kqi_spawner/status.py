@@ -1,0 +1,51 @@
+"""What an engine sees of a workload."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    ABSENT = "absent"  # never heard of, or forgotten
+    PENDING = "pending"  # accepted, the user's command has not begun
+    RUNNING = "running"
+    EXITED = "exited"  # the end was seen: `exit_code` is the runtime's own
+    LOST = "lost"  # it had begun and its end was not seen (machine restarted, supervisor killed)
+
+
+class Reason(StrEnum):
+    """Why a workload ended as it did, where the exit code does not say it."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    STOPPED = "stopped"  # somebody asked for it
+    CANNOT_START = "cannot_start"  # the sandbox, the image or the working directory could not be had; see `message`
+    IMAGE_UNKNOWN = "image_unknown"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadStatus:
+    phase: Phase
+    started_at: datetime | None = None  # UTC; set once the user's command has begun
+    finished_at: datetime | None = None  # UTC; set when EXITED
+    exit_code: int | None = None  # 0..255; 128 + n where signal n ended it
+    reason: Reason | None = None
+    message: str = ""  # one English line for the log; user texts come from `reason`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuKind:
+    """Cards that are alike. `indexes` are what admission may hand out."""
+
+    name: str
+    indexes: tuple[int, ...]
+    memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What the engine can give out in all, whether free or not."""
+
+    cpu_milli: int
+    memory_mib: int
+    gpus: tuple[GpuKind, ...] = ()

@@ -1,0 +1,1 @@
+"""The contract of the seam, run unchanged against every engine."""
