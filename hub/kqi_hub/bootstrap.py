@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -38,7 +36,7 @@ from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runs.reconcile import Launcher, ReconcileLoop, Reconciler
 from kqi_hub.runs.service import RunService
 from kqi_hub.runs.watch import Changes
-from kqi_hub.runtime import Runtime
+from kqi_hub.runtime import Runtime, kept_secret
 from kqi_hub.settings import Settings
 from kqi_hub.sources.git import Git
 from kqi_hub.storage.blobs import Blobs
@@ -118,7 +116,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         blobs=blobs,
         git=git,
         datasets=datasets,
-        tokens=RunTokens(key=_kept_secret(settings.secrets / "run-tokens")),
+        tokens=RunTokens(key=kept_secret(settings, "run-tokens")),
         server=settings.url,
         defaults=settings.defaults,
     )
@@ -174,14 +172,14 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, runtime: Runtime) -> None:
-    token = runtime.service_token()
+    token = kept_secret(settings, "service-token")
     session = HubSession(
         database=Database.at(settings.database),
         hub_url=runtime.hub_url,
         public_url=runtime.public_url,
         client_id=runtime.oauth_client_id,
         client_secret=token,
-        key=_kept_secret(settings.secrets / "sessions"),
+        key=kept_secret(settings, "sessions"),
     )
     backend = await open_backend(settings)
     launcher = HubLauncher(runtime.hub_url, token)
@@ -202,17 +200,6 @@ async def _serve(settings: Settings, runtime: Runtime) -> None:
     finally:
         await backend.close()
         await launcher.aclose()
-
-
-def _kept_secret(path: Path) -> Secret:
-    """Return the secret in this file, drawn and kept with mode 0600 if there is none."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        temporary.touch(mode=0o600)
-        temporary.write_text(secrets.token_urlsafe(48), "utf-8")
-        temporary.rename(path)
-    return Secret(path.read_text("utf-8").strip())
 
 
 async def _frozen(scope: Scope, ids: Iterable[int]) -> set[int]:
