@@ -26,7 +26,6 @@ DataId = Annotated[int, Path(ge=1, le=2**53 - 1)]
 _PATH: TypeAdapter[str] = TypeAdapter(schema.FilePath)
 _PREVIEW_BYTES = 2**20
 _OCTETS = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
-_TAR = {"requestBody": {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @routes.post("/blobs/find", permission=Permission.DATA_WRITE)
@@ -36,7 +35,7 @@ async def find_blobs(call: CollectionCaller, body: schema.FindBlobs, data: Servi
     return schema.Blobs(sha256=sorted(known))
 
 
-@routes.post("/uploads/batch", permission=Permission.DATA_WRITE, openapi_extra=_TAR)
+@routes.post("/uploads/batch", permission=Permission.DATA_WRITE, openapi_extra=_OCTETS)
 async def upload_batch(call: CollectionCaller, data: Service) -> schema.Stored:
     """Store many small files: the body is an uncompressed tar."""
     call.person.choose(call.permission, call.tenant)

@@ -22,6 +22,7 @@ from kqi_hub.web.call import Call, Caller, feature
 from kqi_hub.web.paging import Cursor, Limit
 from kqi_hub.web.routes import Routes
 from kqi_spawner.backend import ExecutionBackend
+from kqi_spawner.status import Phase as Seen
 
 _MAX_ATTACHMENT = 2 * 2**30
 _OCTETS = {"requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
@@ -135,6 +136,9 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
 async def _follow(call: Call, runs: Runs, backend: ExecutionBackend, run: Run) -> AsyncIterator[bytes]:
     """Yield the log as it is written; while the run is queued, wait for it to begin."""
     while run.phase in {schema.Phase.QUEUED, schema.Phase.PREPARING}:
+        seen = await backend.observe([run.workload])
+        if seen[run.workload].phase is not Seen.ABSENT:
+            break
         await runs.changes.wait(run.key, 2.0)
         async with call.platform.database.read() as session:
             try:

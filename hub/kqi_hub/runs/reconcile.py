@@ -6,7 +6,7 @@ A crash at any point resumes from what is recorded, because every step may be re
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kqi.schema import Phase
@@ -104,7 +104,8 @@ class Reconciler:
             case Step.PREPARE:
                 return await self._prepare(run)
             case Step.SEE_RUNNING:
-                return await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
+                await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
+                return True
             case Step.ASK_TO_STOP:
                 return await self._ask_to_stop(run)
             case Step.COLLECT:
@@ -115,7 +116,9 @@ class Reconciler:
     async def _prepare(self, run: Run) -> bool:
         if run.phase is Phase.QUEUED:
             crash.point("admitted")
-            return await self._move(run, Phase.PREPARING)
+            if not await self._move(run, Phase.PREPARING):
+                return True
+            run = replace(run, phase=Phase.PREPARING)
         try:
             workload = await self.workload(run)
             crash.point("prepared")
@@ -124,6 +127,7 @@ class Reconciler:
                 return False
             await self.backend.start(workload)
             crash.point("started")
+            self.changes.announce(run.key)
         except NotReady:
             return False
         except Unavailable:
@@ -184,5 +188,4 @@ class Reconciler:
 
     async def _move(self, run: Run, phase: Phase, **values: object) -> bool:
         async with self.database.write() as session:
-            await store.move(Scope(session), run, phase, values=values)
-        return True
+            return await store.move(Scope(session), run, phase, values=values)

@@ -77,7 +77,10 @@ async def running(settings: Settings, backend: ExecutionBackend | None = None) -
         key=secret,
     )
     app = await application(settings, Around(backend=engine, launcher=NoHub(), service=secret, session=session))
-    listening = socket.create_server(("127.0.0.1", settings.server.port))
+    # With the protocol named, asyncio switches Nagle's algorithm off, as it does for sockets of its own.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", settings.server.port))
     server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve([listening]))
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -42,7 +43,21 @@ def create(platform: Platform, api: Iterable[Routes], pages: Iterable[Routes], l
         app.include_router(routes.router, prefix=API)
     for routes in pages:
         app.include_router(routes.router, prefix=BASE, include_in_schema=False)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """Return the description with problem details under their own media type, which FastAPI has no word for."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                for status, answer in operation["responses"].items():
+                    if status >= "400" and "application/json" in answer.get("content", {}):
+                        answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+        app.openapi_schema = document
+    return app.openapi_schema
 
 
 class _Guard:

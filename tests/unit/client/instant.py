@@ -1,6 +1,7 @@
 """A driver without network and without waiting: requests go straight into the stub, and may be lost as a test says."""
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,12 @@ class InstantDriver:
         self.pauses: list[float] = []
         self.requests: list[HttpRequest] = []
         self._http = TestClient(app(stub))
+
+    def losing(self, losses: Iterator[str | int | None]) -> "InstantDriver":
+        """Return a driver of the same stub that loses these."""
+        other = copy(self)
+        other.losses, other.pauses, other.requests = losses, [], []
+        return other
 
     def run(self, steps: Any) -> Any:
         resume: Callable[[], Any] = partial(next, steps)

@@ -56,6 +56,11 @@ class Stub:
         self.changed: asyncio.Condition | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 
+    def fresh(self) -> "Stub":
+        """Forget everything, and answer the stub itself."""
+        vars(self).update(vars(Stub()))
+        return self
+
     def count(self, method: str, path: str) -> int:
         return sum(1 for seen, where in self.requests if seen == method and re.fullmatch(path, where))
 
@@ -63,6 +68,17 @@ class Stub:
         """End a held run, from the thread of a test."""
         assert self.loop
         asyncio.run_coroutine_threadsafe(self._finish(run_id, phase, log), self.loop).result(10)
+
+    def write(self, run_id: int, log: bytes) -> None:
+        """Let a held run write something, from the thread of a test."""
+        assert self.loop
+        asyncio.run_coroutine_threadsafe(self._write(run_id, log), self.loop).result(10)
+
+    async def _write(self, run_id: int, log: bytes) -> None:
+        assert self.changed
+        async with self.changed:
+            self.logs[run_id] += log
+            self.changed.notify_all()
 
     async def _finish(self, run_id: int, phase: schema.Phase, log: bytes) -> None:
         assert self.changed

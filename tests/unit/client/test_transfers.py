@@ -1,10 +1,10 @@
 """Uploads and downloads, over a connection that fails."""
 
-import hashlib
 import os
 import random
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,23 @@ import kqi
 from kqi.client.data import DataGroup
 from kqi.client.downloading import CUTS
 from kqi.client.errors import BadFile, ConnectionFailed, Damaged
-from kqi.schema import PART_SIZE, CreateData
+from kqi.schema import BATCH_FILES, PART_SIZE, SMALL_FILE, CreateData
 
 from .conftest import Shell
 from .instant import InstantDriver
 from .stub import Fault, Stub
 
 BODY = CreateData(name="test")
+SHARED = Stub()  # making its routes takes longer than an example of a property test
+DRIVER = InstantDriver(SHARED)
 
 
 def noise(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
+
+
+def losing(losses: Sequence[str | int | None]) -> InstantDriver:
+    return DRIVER.losing(iter(losses))
 
 
 def folder_with(place: Path, files: dict[str, bytes]) -> Path:
@@ -68,11 +74,10 @@ def test_many_small_files_take_few_requests_both_ways(client: kqi.Client, stub: 
     assert all((tmp_path / "out" / name).read_bytes() == content for name, content in files.items())
 
 
-def test_more_files_than_a_request_may_name_are_all_there(stub: Stub, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("kqi.client.data.BATCH_FILES", 10)
-    files = {str(number): str(number).encode() for number in range(25)}
+def test_more_files_than_a_request_may_name_are_all_there(stub: Stub, tmp_path: Path) -> None:
+    files = {str(number): b"" for number in range(BATCH_FILES + 5)}
     made = DataGroup(InstantDriver(stub), None).upload([folder_with(tmp_path, files)], BODY)
-    assert made.files == 25 and held(stub, made.id) == files
+    assert made.files == len(files) and held(stub, made.id) == files
 
 
 def test_what_the_store_has_is_not_sent_again(client: kqi.Client, stub: Stub, tmp_path: Path) -> None:
@@ -84,18 +89,20 @@ def test_what_the_store_has_is_not_sent_again(client: kqi.Client, stub: Stub, tm
     assert held(stub, again.id)["b"] == b"same"
 
 
-@settings(max_examples=60, deadline=None)
+FILES = {"big": noise(2 * PART_SIZE + 1, 1), "other": noise(SMALL_FILE + 1, 2), "small": b"s"}
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["request", "answer", None, None]), max_size=40))
 def test_an_upload_that_loses_any_requests_ends_whole_or_is_completed_by_the_next(losses: list[str | None]) -> None:
-    stub = Stub()
-    files = {"big": noise(5 * PART_SIZE // 2, 1), "other": noise(PART_SIZE + 1, 2), "small": b"s"}
+    stub = SHARED.fresh()
     with tempfile.TemporaryDirectory() as temporary:
-        place = folder_with(Path(temporary), files)
+        place = folder_with(Path(temporary), FILES)
         try:
-            made = DataGroup(InstantDriver(stub, iter(losses)), None).upload([place], BODY)
+            made = DataGroup(losing(losses), None).upload([place], BODY)
         except ConnectionFailed:
             there = {(u["sha256"], n) for u in stub.uploads.values() for n in u["parts"]}
-            driver = InstantDriver(stub)
+            driver = losing([])
             made = DataGroup(driver, None).upload([place], BODY)
             sent = {
                 (stub.uploads[r.path.split("/")[2]]["sha256"], int(r.path.split("/")[-1]))
@@ -103,7 +110,7 @@ def test_an_upload_that_loses_any_requests_ends_whole_or_is_completed_by_the_nex
                 if r.method == "PUT"
             }
             assert not there & sent
-    assert held(stub, made.id) == files
+    assert held(stub, made.id) == FILES
     assert len(stub.data) == 1
 
 
@@ -117,32 +124,28 @@ def test_a_killed_upload_goes_on_where_it_was(stub: Stub, shell: Shell) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     fault.released.set()
-    (upload,) = stub.uploads.values()
-    there = set(upload["parts"])
-    first = stub.count("PUT", "/uploads/.*")
+    before = stub.count("PUT", "/uploads/.*")
     ended = shell("data", "upload", "big.bin", "--json")
     assert ended.code == 0, ended.err
-    assert stub.count("PUT", "/uploads/.*") - first == 7 - len(there)
-    assert (
-        hashlib.sha256(held(stub, ended.json["id"])["big.bin"]).digest()
-        == hashlib.sha256((shell.folder / "big.bin").read_bytes()).digest()
-    )
+    # Part 5 was begun when at least two of the four sent together had arrived.
+    assert 1 <= stub.count("PUT", "/uploads/.*") - before <= 5
+    assert held(stub, ended.json["id"])["big.bin"] == (shell.folder / "big.bin").read_bytes()
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 9000), st.sampled_from(["request", None])), max_size=12))
 def test_a_download_that_is_cut_anywhere_is_right_or_is_completed_by_the_next(losses: list[int | str | None]) -> None:
-    stub = Stub()
+    SHARED.fresh()
     content = noise(8_500)
     with tempfile.TemporaryDirectory() as temporary:
         place = folder_with(Path(temporary) / "in", {"f": content})
-        made = DataGroup(InstantDriver(stub), None).upload([place], BODY)
+        made = DataGroup(losing([]), None).upload([place], BODY)
         out = Path(temporary) / "out"
         try:
-            DataGroup(InstantDriver(stub, iter([None, *losses])), None).download(made.id, out)
+            DataGroup(losing([None, *losses]), None).download(made.id, out)
         except ConnectionFailed:
             assert not (out / "f").exists()
-            driver = InstantDriver(stub)
+            driver = losing([])
             DataGroup(driver, None).download(made.id, out)
         assert (out / "f").read_bytes() == content
         assert [entry.name for entry in out.iterdir()] == ["f"]

@@ -1,0 +1,65 @@
+"""One service on the local engine for all tests of this folder; each test has people and tenants of its own."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from kqi_hub.settings import load
+from kqi_hub.testing.service import Running, free_port, running
+from kqi_spawner.names import checked_name
+from tests.integration.api.caller import Caller
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def state() -> Iterator[Path]:
+    """A folder that the workloads' account may enter."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-api-"))
+    folder.chmod(0o755)
+    environment = folder / "environments" / "default" / "bin"
+    environment.mkdir(parents=True)
+    os.symlink("/usr/bin/python3", environment / "python")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def service(state: Path) -> AsyncIterator[Running]:
+    cards = {"gpus": [{"kind": "made-up", "indexes": [0, 1]}], "cpu": 8, "memory_gb": 8}
+    settings = load(environ={}, state=state, server={"port": free_port()}, engine=cards)
+    async with running(settings) as found:
+        yield found
+        ledger = state / "ledger"
+        for name in [checked_name(folder.name) for folder in ledger.iterdir() if folder.is_dir()]:
+            await found.backend.stop(name, grace_s=0)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def alice(service: Running) -> AsyncIterator[Caller]:
+    """A person in a tenant of this test alone."""
+    number = next(_numbers)
+    async with await signed_in(service, f"alice{number}", f"tenant{number}") as caller:
+        yield caller
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stranger(service: Running) -> AsyncIterator[Caller]:
+    """A person of another tenant."""
+    number = next(_numbers)
+    async with await signed_in(service, f"mallory{number}", f"elsewhere{number}") as caller:
+        yield caller
+
+
+async def signed_in(service: Running, person: str, tenant: str, *, administrator: bool = False) -> Caller:
+    token = await service.token(person, tenant, administrator=administrator)
+    base = f"{service.url}/services/kqi/api/v1"
+    client = httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    return Caller(client, person, tenant)

@@ -1,0 +1,110 @@
+"""Datasets: typed and flat, frozen when used, copied, versioned, laid out once."""
+
+import json
+
+import pytest
+
+from kqi_hub.testing.service import Running
+from tests.integration.api.caller import Caller
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_run_sees_a_typed_dataset_read_only_with_its_description(alice: Caller) -> None:
+    one = await alice.data({"a/x.txt": b"one"}, name="first", tags=["t"])
+    two = await alice.data({"y.txt": b"two"}, name="second")
+    dataset = await alice.dataset({"splits": {"training": [one["id"]], "testing": [two["id"]]}})
+    command = (
+        f"cat $KQI_ROOT/input/training/{one['id']}/a/x.txt $KQI_ROOT/input/test/{two['id']}/y.txt && echo && "
+        "echo new > $KQI_ROOT/input/scratch && cat $KQI_ROOT/input/meta.json && "
+        f"! echo changed > $KQI_ROOT/input/training/{one['id']}/a/x.txt && ! rm -f $KQI_ROOT/input/training/{one['id']}/a/x.txt"
+    )
+    run = await alice.train(command, dataset={"id": dataset["id"]})
+    assert (await alice.ended(run["id"]))["phase"] == "completed", await alice.log(run["id"])
+    first, rest = (await alice.log(run["id"])).split("\n", 1)
+    assert first == "onetwo"
+    meta, _ = json.JSONDecoder().raw_decode(rest)
+    assert [(entry["type"], entry["name"], entry["tags"]) for entry in meta["entries"]] == [
+        ("training", "first", ["t"]),
+        ("testing", "second", []),
+    ]
+    again = await alice.client.get(f"/data/{one['id']}/content/a/x.txt")
+    assert again.content == b"one"
+
+
+async def test_a_flat_dataset_lies_directly_under_input(alice: Caller) -> None:
+    data = await alice.data({"f": b"flat"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    run = await alice.train(f"cat $KQI_ROOT/input/{data['id']}/f", dataset={"id": dataset["id"]})
+    await alice.ended(run["id"])
+    assert await alice.log(run["id"]) == "flat"
+
+
+async def test_a_local_dataset_is_a_writable_copy(alice: Caller) -> None:
+    data = await alice.data({"f": b"original"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    command = f"echo changed > $KQI_ROOT/input/{data['id']}/f && cat $KQI_ROOT/input/{data['id']}/f"
+    run = await alice.train(command, dataset={"id": dataset["id"]}, local_dataset=True)
+    assert (await alice.ended(run["id"]))["phase"] == "completed", await alice.log(run["id"])
+    assert await alice.log(run["id"]) == "changed\n"
+    assert (await alice.client.get(f"/data/{data['id']}/content/f")).content == b"original"
+
+
+async def test_a_used_version_freezes_and_a_new_one_or_a_copy_goes_on(alice: Caller) -> None:
+    data = await alice.data({"f": b"1"})
+    more = await alice.data({"g": b"2"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    place = f"/datasets/{dataset['id']}"
+    changed = await alice.put(f"{place}/entries", {"flat": [data["id"], more["id"]]})
+    assert (changed["version"]["files"], changed["frozen"]) == (2, False)
+    run = await alice.train("true", dataset={"id": dataset["id"]})
+    assert (await alice.put(f"{place}/entries", {"flat": []}, 409))["code"] == "dataset_frozen"
+    await alice.patch(place, {"memo": "still editable"})
+    next_version = await alice.post(f"{place}/versions", {"flat": [more["id"]]})
+    assert (next_version["version"]["number"], next_version["frozen"]) == (run["dataset"]["version"] + 1, False)
+    copy = await alice.post(f"{place}/copy", {"name": "copy"})
+    assert (copy["frozen"], copy["version"]["entries"]["flat"]) == (False, [more["id"]])
+    assert (await alice.delete(place, 409))["code"] == "dataset_in_use"
+    await alice.ended(run["id"])
+    await alice.delete(f"/trainings/{run['id']}")
+    await alice.delete(place)
+
+
+async def test_deleting_the_last_run_lets_a_version_change_again(alice: Caller) -> None:
+    data = await alice.data({"f": b"1"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    run = await alice.train("true", dataset={"id": dataset["id"]})
+    await alice.ended(run["id"])
+    assert (await alice.get(f"/datasets/{dataset['id']}"))["frozen"]
+    await alice.delete(f"/trainings/{run['id']}")
+    assert not (await alice.get(f"/datasets/{dataset['id']}"))["frozen"]
+
+
+async def test_wrong_entries_are_refused_with_the_reason(alice: Caller, stranger: Caller) -> None:
+    data = await alice.data({"f": b"1"})
+    foreign = await stranger.data({"f": b"1"})
+    for entries, code in (
+        ({"splits": {"nonsense": [data["id"]]}}, "data_type_unknown"),
+        ({"splits": {"training": [data["id"], data["id"]]}}, "data_twice"),
+        ({"flat": [foreign["id"]]}, "data_missing"),
+        ({"flat": [data["id"]], "splits": {}}, "entries_one_of"),
+        ({}, "entries_one_of"),
+    ):
+        refused = await alice.post("/datasets", {"name": "d", "entries": entries}, 422)
+        assert refused["code"] == code
+
+
+async def test_where_each_file_lies_is_told_in_pages(alice: Caller) -> None:
+    data = await alice.data({f"{n}.txt": b"x" for n in range(5)})
+    dataset = await alice.dataset({"splits": {"validation": [data["id"]]}})
+    place = f"/datasets/{dataset['id']}/files"
+    first = await alice.get(place, params={"limit": 3})
+    second = await alice.get(place, params={"limit": 3, "cursor": first["next"]})
+    paths = [item["path"] for item in first["items"] + second["items"]]
+    assert paths == [f"validation/{data['id']}/{n}.txt" for n in range(5)]
+    assert second["next"] is None
+
+
+async def test_data_types_belong_to_the_tenant_and_to_its_manager(service: Running, alice: Caller) -> None:
+    assert (await alice.get("/data-types"))["names"] == ["training", "validation", "testing"]
+    assert (await alice.put("/data-types", {"names": ["holdout"]}, 403))["code"] == "not_permitted"

@@ -1,0 +1,64 @@
+"""The whole OpenAPI, by generated requests, as everybody: no 5xx and no answer outside of the schema."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from kqi_hub.testing.service import Running
+from tests.integration.api.caller import Caller
+from tests.integration.api.conftest import signed_in
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
+
+_CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+# Long polls and followed logs answer late by design; a device sign-in is bounded by its own limit.
+# Revoking tokens would sign the tester out in the middle.
+_LEFT_OUT = ("get_training_log", "get_notebook_log", "revoke_token")
+
+
+@pytest.mark.parametrize("who", ["anonymous", "user", "other tenant", "administrator"])
+async def test_generated_requests_get_answers_of_the_schema(
+    service: Running, alice: Caller, who: str, tmp_path: Path
+) -> None:
+    data = await alice.data({"f": b"x"})
+    await alice.dataset({"flat": [data["id"]]})
+    run = await alice.train("echo x > $KQI_ROOT/output/f")
+    await alice.ended(run["id"])
+    headers = await _headers(service, alice, who)
+    (tmp_path / "schemathesis.toml").write_text("[generation]\nallow-x00 = true\n")
+    process = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(tmp_path / "schemathesis.toml"), "run"),
+        f"{service.url}/services/kqi/api/v1/openapi.json",
+        *("-c", _CHECKS, "-n", "8", "-w", "2", "--seed", "7", "--request-timeout", "60"),
+        *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--suppress-health-check", "all"),
+        *(word for name in _LEFT_OUT for word in ("--exclude-operation-id", name)),
+        *headers,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=tmp_path,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()[-6000:]
+
+
+async def _headers(service: Running, alice: Caller, who: str) -> list[str]:
+    if who == "anonymous":
+        return []
+    if who == "user":
+        token = alice.client.headers["authorization"]
+    else:
+        admin = who == "administrator"
+        other = await signed_in(service, f"openapi-{who.split()[0]}", "openapi", administrator=admin)
+        token = other.client.headers["authorization"]
+        await other.client.aclose()
+    return ["--header", f"Authorization: {token}"]
+
+
+async def test_every_route_declares_its_permission_and_its_errors(alice: Caller) -> None:
+    document = await alice.get("/openapi.json")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert "404" in operation["responses"], (method, path)
+            assert operation["operationId"]

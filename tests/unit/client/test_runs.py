@@ -1,0 +1,103 @@
+"""Runs: following, waiting, outputs, attachments."""
+
+from pathlib import Path
+
+import pytest
+
+import kqi
+from kqi.client.errors import Conflict, NotFound
+from kqi.schema import CopyTraining, CreateNotebook, CreateTraining, Phase, StopMode
+
+from .stub import TOKEN, Fault, Stub
+
+HOLD = CreateTraining(title="held", command="hold")
+
+
+def test_a_log_is_followed_to_its_end(client: kqi.Client, stub: Stub) -> None:
+    run = client.trainings.create(HOLD)
+    pieces = client.trainings.follow(run.id)
+    stub.write(run.id, b"one\n")
+    assert next(pieces) == b"one\n"
+    stub.finish(run.id, log=b"two\n")
+    assert b"".join(pieces) == b"two\n"
+    assert client.trainings.wait(run.id).phase is Phase.COMPLETED
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 9, 16])
+def test_each_byte_of_a_log_comes_once_over_cuts(client: kqi.Client, stub: Stub, after: int) -> None:
+    run = client.trainings.create(CreateTraining(title="a", command="print"))
+    stub.faults += [Fault("GET", ".*/log", "cut", after=after), Fault("GET", ".*/log", "refuse", times=3)]
+    assert b"".join(client.trainings.follow(run.id)) == stub.logs[run.id]
+
+
+async def test_a_log_is_followed_on_an_event_loop(stub: Stub) -> None:
+    async with kqi.AsyncClient(stub.url, token=TOKEN) as client:
+        run = await client.trainings.create(CreateTraining(title="a", command="print"))
+        assert b"".join([piece async for piece in client.trainings.follow(run.id)]) == stub.logs[run.id]
+        assert (await client.trainings.wait(run.id)).exit_code == 0
+
+
+def test_waiting_outlives_a_server_that_is_away(client: kqi.Client, stub: Stub) -> None:
+    run = client.trainings.create(HOLD)
+    stub.faults.append(Fault("GET", f"/trainings/{run.id}", "refuse", times=8, skip=1))
+    stub.finish(run.id, Phase.FAILED)
+    assert client.trainings.wait(run.id).phase is Phase.FAILED
+
+
+def test_outputs_come_with_their_folders(client: kqi.Client, stub: Stub, tmp_path: Path) -> None:
+    run = client.trainings.create(CreateTraining(title="a", command="print"))
+    assert [(entry.name, entry.folder) for entry in client.trainings.outputs(run.id)] == [
+        ("model.bin", False),
+        ("sub", True),
+    ]
+    places = client.trainings.download(run.id, tmp_path)
+    found = {place.relative_to(tmp_path).as_posix(): place.read_bytes() for place in places}
+    assert found == stub.outputs[run.id]
+    assert client.trainings.archive(run.id, tmp_path / "all.zip").read_bytes()[:2] == b"PK"
+
+
+def test_an_attachment_goes_and_comes(client: kqi.Client, tmp_path: Path) -> None:
+    run = client.trainings.create(CreateTraining(title="a", command="print"))
+    (tmp_path / "メモ.txt").write_bytes(b"note")
+    client.trainings.attach(run.id, tmp_path / "メモ.txt")
+    (held,) = client.trainings.attachments(run.id)
+    assert (held.name, held.size) == ("メモ.txt", 4)
+    assert client.trainings.attachment(run.id, "メモ.txt", tmp_path / "back").read_bytes() == b"note"
+    client.trainings.detach(run.id, "メモ.txt")
+    assert list(client.trainings.attachments(run.id)) == []
+
+
+def test_the_same_code_is_sent_once(client: kqi.Client, stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)\n")
+    first = client.trainings.send_code(tmp_path)
+    assert client.trainings.send_code(tmp_path) == first
+    assert stub.count("POST", "/uploads.*") == 1
+    run = client.trainings.create(CreateTraining(title="a", command="print", source=first))
+    assert run.source and run.source.kind == "archive"
+
+
+def test_a_copy_changes_what_is_given(client: kqi.Client) -> None:
+    run = client.trainings.create(CreateTraining(title="a", command="exit 3", environment={"A": "1"}))
+    again = client.trainings.copy(run.id, CopyTraining(command="exit 0"))
+    assert (run.exit_code, again.exit_code, again.environment) == (3, 0, {"A": "1"})
+
+
+def test_a_notebook_stops_and_starts_again(client: kqi.Client) -> None:
+    run = client.notebooks.create(CreateNotebook(title="n"))
+    assert client.notebooks.wait_open(run.id).url
+    assert client.notebooks.stop(run.id, StopMode.KILL).phase is Phase.KILLED
+    assert client.notebooks.start(run.id).phase is Phase.RUNNING
+    with pytest.raises(Conflict):
+        client.notebooks.delete(run.id)
+
+
+def test_a_long_list_comes_page_by_page(client: kqi.Client, stub: Stub) -> None:
+    made = [client.trainings.create(CreateTraining(title=str(n), command="exit 0")).id for n in range(7)]
+    assert [run.id for run in client.trainings.list()] == made[::-1]
+    assert [run.id for run in client.trainings.list(limit=3)] == made[:3:-1]
+    assert [run.title for run in client.trainings.list(kqi.RunFilter(q="5"))] == ["5"]
+
+
+def test_what_is_not_there_is_said(client: kqi.Client) -> None:
+    with pytest.raises(NotFound):
+        client.trainings.get(99)
