@@ -168,10 +168,11 @@ def _value(text: str) -> Any:
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        if isinstance(value, Mapping):
+            inner = into.setdefault(key, {})
+            _merge(inner, value) if isinstance(inner, dict) else into.update({key: dict(value)})
         elif value is not None:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            into[key] = value
 
 
 def _check_exposure(settings: Settings) -> None:
@@ -181,3 +182,63 @@ def _check_exposure(settings: Settings) -> None:
     loopback = server.bind == "localhost" or server.bind.startswith("127.") or server.bind == "::1"
     if not loopback and not server.tls_cert and not server.plain_http:
         raise ConfigError("config_plain_http", bind=server.bind)
+
+
+def terminal_language(environ: Mapping[str, str] | None = None) -> str:
+    """Return what the terminal's locale asks for, as a value of Accept-Language."""
+    environ = os.environ if environ is None else environ
+    found = next((environ[name] for name in ("KQI_LANG", "LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
+    return found.split(".")[0].replace("_", "-")
+
+
+def installer_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a package installer needs: where programs are, and how this site reaches its registries."""
+    environ = os.environ if environ is None else environ
+    wanted = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
+    prefixes = ("UV_", "PIP_", "npm_config_", "NPM_CONFIG_")
+    proxies = {"http_proxy", "https_proxy", "no_proxy"}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in wanted or name.startswith(prefixes) or name.lower() in proxies
+    }
+
+
+def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what the platform's own processes get: the same settings as this one, and little else."""
+    environ = os.environ if environ is None else environ
+    wanted = (
+        "PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "KQI_HUB_CONFIG",
+        "XDG_DATA_HOME",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    )
+    return {name: value for name, value in environ.items() if name in wanted or name.startswith(_PREFIX)}
+
+
+def one_time(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether `ONCE=1` asks to stop the work, too, when the platform stops."""
+    environ = os.environ if environ is None else environ
+    return environ.get("ONCE") == "1"
+
+
+def as_environment(overrides: Mapping[str, Any]) -> dict[str, str]:
+    """Return overrides of `load` as variables, so that another process loads the same settings."""
+    found = {}
+    for section, value in overrides.items():
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if inner is not None:
+                    found[f"{_PREFIX}{section}__{key}".upper()] = _text(inner)
+        elif value is not None:
+            found[f"{_PREFIX}{section}".upper()] = str(value)
+    return found
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

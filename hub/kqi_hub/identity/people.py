@@ -72,3 +72,8 @@ async def principal(session: AsyncSession, person: PersonRow, token: TokenRow | 
         run_key=token.run_key if token else None,
         only_tenant=TenantId(token.tenant_id) if token and token.tenant_id else None,
     )
+
+
+async def anybody(session: AsyncSession) -> bool:
+    """Return whether there is any person at all."""
+    return (await session.execute(select(PersonRow.id).limit(1))).first() is not None

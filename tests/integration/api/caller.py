@@ -18,7 +18,9 @@ class Caller:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.client.aclose()
 
     async def get(self, path: str, status: int = 200, **options: Any) -> Any:
@@ -39,7 +41,9 @@ class Caller:
     async def upload(self, files: dict[str, bytes]) -> list[dict[str, str]]:
         """Send files in one batch; return what `POST /data` takes."""
         content = packed(files)
-        answer = await self.client.post("/uploads/batch", content=content, headers={"Content-Type": "application/x-tar"})
+        answer = await self.client.post(
+            "/uploads/batch", content=content, headers={"Content-Type": "application/x-tar"}
+        )
         return [{"path": file["path"], "sha256": file["sha256"]} for file in _answer(answer, 200)["files"]]
 
     async def data(self, files: dict[str, bytes], **fields: Any) -> Any:
@@ -98,7 +102,9 @@ def sha256(content: bytes) -> str:
 
 
 def _answer(answer: httpx.Response, status: int) -> Any:
-    assert answer.status_code == status, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    assert answer.status_code == status, (
+        f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    )
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["detail"] and answer.json()["detail"] != answer.json()["code"]

@@ -14,11 +14,51 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600
 
 _SEEDS = [
     *("", " ", "\t", "a\nb", "a\r\nb", "\0", "a\0b", "\x7f", "\x1b[31mred", "\ud800"),
-    *("..", ".", "../..", "../../etc/passwd", "/etc/passwd", "a/../b", "a//b", "a/", "/a", "a/./b", "..\\..\\x", "C:\\x"),
+    *(
+        "..",
+        ".",
+        "../..",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a/../b",
+        "a//b",
+        "a/",
+        "/a",
+        "a/./b",
+        "..\\..\\x",
+        "C:\\x",
+    ),
     *("%2e%2e", "%2e%2e%2f", "..%00", "%00", "%0a", "a%2fb", "&#46;&#46;", "\u2024\u2024", "\uff0e\uff0e/", "..;/"),
-    *("-rf", "--help", "-", "$(touch x)", "`touch x`", "${HOME}", "'; drop table runs; --", '"', "'", "\\", "|x", ";x", "&x"),
+    *(
+        "-rf",
+        "--help",
+        "-",
+        "$(touch x)",
+        "`touch x`",
+        "${HOME}",
+        "'; drop table runs; --",
+        '"',
+        "'",
+        "\\",
+        "|x",
+        ";x",
+        "&x",
+    ),
     *("é", "é", "ﬁ", "Å", "한", "ｶﾞ", "猫", "\u202egnp.exe", "\u200fא", "a\u200bb", "\ufeffx", "🧪👩‍🔬"),
-    *("CON", "nul.txt", "aux", "a" * 255, "a" * 256, "猫" * 85, "猫" * 86, "x" * 4096, "{0}", "{{7*7}}", "%s%n", "<script>"),
+    *(
+        "CON",
+        "nul.txt",
+        "aux",
+        "a" * 255,
+        "a" * 256,
+        "猫" * 85,
+        "猫" * 86,
+        "x" * 4096,
+        "{0}",
+        "{{7*7}}",
+        "%s%n",
+        "<script>",
+    ),
     *("= 1", "!a", "<a", ">a", "a,b", ".hidden", "~", "~root", "*", "?", "[a]", " lead", "trail ", "\u2028", "\u0085"),
 ]
 
@@ -30,7 +70,9 @@ def corpus(count: int) -> list[str]:
     while len(found) < count:
         parts = [dice.choice(_SEEDS)[:100] for _ in range(dice.randint(2, 4))]
         mixed = dice.choice(["", "/", " ", ".", "\u0301"]).join(parts)
-        found.append(unicodedata.normalize(dice.choice(["NFC", "NFD", "NFKC"]), mixed) if dice.random() < 0.3 else mixed)
+        found.append(
+            unicodedata.normalize(dice.choice(["NFC", "NFD", "NFKC"]), mixed) if dice.random() < 0.3 else mixed
+        )
     return found
 
 
@@ -58,7 +100,11 @@ TEXTS = [text for text in corpus(5_000) if sendable(text)]
 async def test_names_memos_and_tags_of_data(alice: Caller) -> None:
     taken = 0
     for start in range(0, len(TEXTS), 5):
-        for field, value in (("name", TEXTS[start]), ("memo", TEXTS[start : start + 2][-1]), ("tags", [TEXTS[start : start + 3][-1]])):
+        for field, value in (
+            ("name", TEXTS[start]),
+            ("memo", TEXTS[start : start + 2][-1]),
+            ("tags", [TEXTS[start : start + 3][-1]]),
+        ):
             made = await _try(alice, "/data", {"name": "n", field: value})
             if made is not None:
                 taken += 1
@@ -75,14 +121,18 @@ async def test_paths_of_files(service: Running, alice: Caller) -> None:
         for path in dict.fromkeys(TEXTS[start : start + 50]):
             if start > 500 and path.startswith(tuple("abcx")):
                 continue
-            answer = await alice.client.post(f"/data/{data['id']}/files", json={"files": [{"path": path, "sha256": sha256}]})
+            answer = await alice.client.post(
+                f"/data/{data['id']}/files", json={"files": [{"path": path, "sha256": sha256}]}
+            )
             assert answer.status_code in {200, 409, 422}, (path, answer.text[:300])
             if answer.status_code == 200:
                 kept.append(path)
     listed: list[str] = []
     cursor = None
     while True:
-        page = await alice.get(f"/data/{data['id']}/files", params={"limit": 1000, **({"cursor": cursor} if cursor else {})})
+        page = await alice.get(
+            f"/data/{data['id']}/files", params={"limit": 1000, **({"cursor": cursor} if cursor else {})}
+        )
         listed += [item["path"] for item in page["items"]]
         cursor = page["next"]
         if cursor is None:
@@ -99,7 +149,9 @@ async def test_paths_of_files(service: Running, alice: Caller) -> None:
 
 async def test_titles_memos_images_and_parameters_of_runs(alice: Caller) -> None:
     """They are recorded and given back; the engine is kept out of it by an image that does not exist."""
-    held = await alice.post("/trainings", {"command": "sleep 600", "resources": {"cpu": 0.1, "memory_gb": 0.1, "gpu": 2}})
+    held = await alice.post(
+        "/trainings", {"command": "sleep 600", "resources": {"cpu": 0.1, "memory_gb": 0.1, "gpu": 2}}
+    )
     waits = {"command": "true", "resources": {"cpu": 0.1, "memory_gb": 0.1, "gpu": 1}}
     for index, text in enumerate(TEXTS[:600]):
         field = ("title", "memo", "image", "command", "name", "tags")[index % 6]
@@ -123,8 +175,13 @@ async def test_places_in_addresses(alice: Caller) -> None:
     run = await alice.train("true")
     await alice.ended(run["id"])
     places = (
-        f"/data/{data['id']}/content/", f"/data/{data['id']}/preview/", f"/trainings/{run['id']}/outputs/content/",
-        f"/trainings/{run['id']}/attachments/", "/uploads/", "/trainings/", "/datasets/",
+        f"/data/{data['id']}/content/",
+        f"/data/{data['id']}/preview/",
+        f"/trainings/{run['id']}/outputs/content/",
+        f"/trainings/{run['id']}/attachments/",
+        "/uploads/",
+        "/trainings/",
+        "/datasets/",
     )
     for index, text in enumerate(TEXTS[:700]):
         answer = await alice.client.get(places[index % len(places)] + _quoted(text))

@@ -29,7 +29,12 @@ async def test_generated_requests_get_answers_of_the_schema(
     headers = await _headers(service, alice, who)
     (tmp_path / "schemathesis.toml").write_text("[generation]\nallow-x00 = true\n")
     process = await asyncio.create_subprocess_exec(
-        *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(tmp_path / "schemathesis.toml"), "run"),
+        *(
+            str(Path(sys.executable).parent / "schemathesis"),
+            "--config-file",
+            str(tmp_path / "schemathesis.toml"),
+            "run",
+        ),
         f"{service.url}/services/kqi/api/v1/openapi.json",
         *("-c", _CHECKS, "-n", "8", "-w", "2", "--seed", "7", "--request-timeout", "60"),
         *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--suppress-health-check", "all"),

@@ -136,7 +136,9 @@ async def test_a_packed_folder_with_a_way_out_is_refused(alice: Caller) -> None:
 async def test_the_environment_is_the_one_of_the_contract(alice: Caller) -> None:
     data = await alice.data({"f": b"x"})
     dataset = await alice.dataset({"flat": [data["id"]]})
-    run = await alice.train("env -0", dataset={"id": dataset["id"]}, environment={"MINE": "a\nb 'c' $(d)", "COLUMNS": "80"})
+    run = await alice.train(
+        "env -0", dataset={"id": dataset["id"]}, environment={"MINE": "a\nb 'c' $(d)", "COLUMNS": "80"}
+    )
     await alice.ended(run["id"])
     seen = dict(line.split("=", 1) for line in (await alice.log(run["id"])).split("\0") if "=" in line)
     for name, value in {
@@ -159,7 +161,9 @@ async def test_the_environment_is_the_one_of_the_contract(alice: Caller) -> None
     assert refused["code"] == "environment_fixed"
 
 
-async def test_the_token_of_a_run_works_in_its_tenant_while_it_runs_and_not_after(service: Running, alice: Caller) -> None:
+async def test_the_token_of_a_run_works_in_its_tenant_while_it_runs_and_not_after(
+    service: Running, alice: Caller
+) -> None:
     script = (
         "import json, os, urllib.request as u; "
         "r = u.Request(os.environ['KQI_SERVER'] + '/services/kqi/api/v1/trainings/' + os.environ['TRAINING_ID'], "
@@ -250,10 +254,17 @@ async def test_files_are_attached_while_it_runs_and_ours_are_locked(alice: Calle
 
 
 async def test_a_copy_runs_the_recorded_commit_with_what_is_given_instead(alice: Caller, repository: Path) -> None:
-    run = await alice.train("cat file.txt", source={"kind": "git", "url": str(repository), "branch": "other"}, tags=["t"])
+    run = await alice.train(
+        "cat file.txt", source={"kind": "git", "url": str(repository), "branch": "other"}, tags=["t"]
+    )
     copy = await alice.post(f"/trainings/{run['id']}/copy", {"title": "again", "environment": {"A": "b"}})
     assert copy["source"] == {**run["source"]}
-    assert (copy["title"], copy["command"], copy["environment"], copy["tags"]) == ("again", run["command"], {"A": "b"}, ["t"])
+    assert (copy["title"], copy["command"], copy["environment"], copy["tags"]) == (
+        "again",
+        run["command"],
+        {"A": "b"},
+        ["t"],
+    )
     await alice.ended(copy["id"])
     await alice.ended(run["id"])
 
@@ -268,8 +279,14 @@ async def test_what_the_platform_could_never_give_is_refused_and_the_rest_queues
         assert (await alice.post("/trainings", {"command": "x", "resources": resources}, 422))["code"] == code
     small = {"cpu": 0.1, "memory_gb": 0.1, "gpu": 2}
     holder = await alice.post("/trainings", {"command": "echo $CUDA_VISIBLE_DEVICES; sleep 600", "resources": small})
-    waiting = await alice.post("/trainings", {"command": "echo $CUDA_VISIBLE_DEVICES", "resources": {**small, "gpu": 1}})
-    assert (waiting["phase"], waiting["queue"]["position"], waiting["queue"]["reason"]) == ("queued", 1, "waiting_for_gpu")
+    waiting = await alice.post(
+        "/trainings", {"command": "echo $CUDA_VISIBLE_DEVICES", "resources": {**small, "gpu": 1}}
+    )
+    assert (waiting["phase"], waiting["queue"]["position"], waiting["queue"]["reason"]) == (
+        "queued",
+        1,
+        "waiting_for_gpu",
+    )
     assert "GPU" in waiting["queue"]["detail"]
     free = await alice.get("/capacity")
     assert (free["gpus"], free["queued"]) == ([{"kind": "made-up", "total": 2, "free": 0}], 1)
@@ -313,7 +330,9 @@ async def test_others_runs_do_not_exist_for_a_stranger(alice: Caller, stranger: 
     await stranger.post(f"{place}/stop", {}, 404)
     await stranger.post(f"{place}/copy", {}, 404)
     await stranger.delete(place, 404)
-    assert (await stranger.post("/trainings", {"command": "x", "parents": [run["id"]]}, 422))["code"] == "parent_unknown"
+    assert (await stranger.post("/trainings", {"command": "x", "parents": [run["id"]]}, 422))[
+        "code"
+    ] == "parent_unknown"
     assert (await stranger.get("/trainings"))["items"] == []
 
 
@@ -325,6 +344,8 @@ async def test_errors_speak_the_readers_language(alice: Caller) -> None:
 
 
 async def test_no_user_code_runs_as_root_or_sees_another_home(alice: Caller) -> None:
-    run = await alice.train("id -u; ls /root /home /var/lib/kqi 2>/dev/null; ls / > /dev/null; cat /proc/1/environ | wc -c")
+    run = await alice.train(
+        "id -u; ls /root /home /var/lib/kqi 2>/dev/null; ls / > /dev/null; cat /proc/1/environ | wc -c"
+    )
     await alice.ended(run["id"])
     assert (await alice.log(run["id"])).splitlines()[0] != "0"

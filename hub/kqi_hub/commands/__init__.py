@@ -1,0 +1,1 @@
+"""The `kqi-hub` command."""

@@ -1,0 +1,160 @@
+"""`kqi-hub up`, `down`, `serve`, `migrate`, `check-config`, `install-service`."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kqi_hub import bootstrap
+from kqi_hub.commands.console import LANGUAGE, plainly, say, settings_of, t
+from kqi_hub.environments import make as environments
+from kqi_hub.settings import Settings, as_environment, child_environment, one_time
+from kqi_hub.supervisor import state as platform_state
+from kqi_hub.supervisor.children import started
+from kqi_hub.supervisor.up import Start, stop_work
+from kqi_hub.supervisor.up import up as run_platform
+
+State = Annotated[Path | None, typer.Option("--state", help=t("help.state"))]
+Config = Annotated[Path | None, typer.Option("--config", help=t("help.config"))]
+_DOWN_S = 40.0
+
+
+def up(  # noqa: PLR0913 - one parameter for each option
+    state: State = None,
+    config: Config = None,
+    bind: Annotated[str | None, typer.Option(help=t("help.bind"))] = None,
+    port: Annotated[int | None, typer.Option(help=t("help.port"))] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help=t("help.tls_cert"))] = None,
+    tls_key: Annotated[Path | None, typer.Option(help=t("help.tls_key"))] = None,
+    plain_http: Annotated[bool, typer.Option("--plain-http", help=t("help.plain_http"))] = False,
+) -> None:
+    server = {"bind": bind, "port": port, "tls_cert": tls_cert, "tls_key": tls_key, "plain_http": plain_http or None}
+    with plainly():
+        settings = settings_of(config, state, server=server)
+        given = as_environment({"state": settings.state, "server": server})
+        if config is not None:
+            given["KQI_HUB_CONFIG"] = str(config.absolute())
+        environment = {**child_environment(), **given}
+        start = Start(settings=settings, environment=environment, language=LANGUAGE, once=one_time(), say=say)
+        asyncio.run(run_platform(start))
+
+
+def down(
+    state: State = None,
+    config: Config = None,
+    work: Annotated[bool, typer.Option("--work", help=t("help.down_work"))] = False,
+) -> None:
+    with plainly():
+        settings = settings_of(config, state)
+        if work:
+            asyncio.run(_stop_work(settings))
+        pid = _supervisor(settings)
+        if pid is None:
+            typer.echo(t("down.not_up"))
+            return
+        began = started(pid)
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + _DOWN_S
+        while started(pid) == began and time.monotonic() < end:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.05)
+        typer.echo(t("down.done"))
+
+
+def serve() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with plainly():
+        bootstrap.serve(settings_of())
+
+
+def migrate(state: State = None, config: Config = None) -> None:
+    with plainly():
+        settings = settings_of(config, state)
+        platform_state.prepare_folders(settings)
+        typer.echo(t("migrate.done", revision=platform_state.migrate_database(settings)))
+
+
+def check_config(state: State = None, config: Config = None) -> None:
+    with plainly():
+        settings = settings_of(config, state)
+        typer.echo(settings.model_dump_json(indent=2))
+        asyncio.run(_describe(settings))
+
+
+def install_service(
+    state: State = None,
+    config: Config = None,
+    only_print: Annotated[bool, typer.Option("--print", help=t("help.print"))] = False,
+) -> None:
+    with plainly():
+        settings = settings_of(config, state)
+        unit = _unit(settings, config)
+        if only_print:
+            typer.echo(unit)
+            return
+        path = Path("/etc/systemd/system/kqi-hub.service")
+        path.write_text(unit, "utf-8")
+        typer.echo(t("service.installed", path=path))
+
+
+async def _describe(settings: Settings) -> None:
+    backend = await bootstrap.open_backend(settings)
+    try:
+        capacity = await backend.capacity()
+        typer.echo(t(backend.isolation.key))
+        typer.echo(t("check.capacity", cpu=capacity.cpu_milli / 1000, memory=round(capacity.memory_mib / 1024, 1)))
+        for kind in capacity.gpus:
+            typer.echo(t("check.gpu", kind=kind.name, indexes=", ".join(map(str, kind.indexes))))
+        for named in environments.listed(settings):
+            typer.echo(t("check.environment", name=named.name, python=named.python))
+    finally:
+        await backend.close()
+
+
+async def _stop_work(settings: Settings) -> None:
+    backend = await bootstrap.open_backend(settings)
+    try:
+        names = await stop_work(backend, settings)
+        typer.echo(t("down.work", names=", ".join(names) or "-"))
+    finally:
+        await backend.close()
+
+
+def _supervisor(settings: Settings) -> int | None:
+    """Return the number of the supervisor at work on this state."""
+    try:
+        text = (settings.state / "run" / "supervisor.lock").read_text("utf-8").strip()
+    except OSError:
+        return None
+    command = Path(f"/proc/{text}/cmdline")
+    if not text.isdigit() or not command.exists() or b"kqi" not in command.read_bytes():
+        return None
+    return int(text)
+
+
+def _unit(settings: Settings, config: Path | None) -> str:
+    program = Path(sys.executable).with_name("kqi-hub")
+    options = f" --state {settings.state}" + (f" --config {config.absolute()}" if config else "")
+    return f"""[Unit]
+Description=KQI Hub
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={program} up{options}
+Restart=on-failure
+# Work outlives the platform: only the supervisor is told to stop, and it ends its own children.
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,113 @@
+"""JupyterHub's configuration, from our settings."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.proxy import ConfigurableHTTPProxy
+
+from kqi_hub.jupyterhub.authenticator import KqiAuthenticator
+from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, SignIn
+from kqi_hub.jupyterhub.rest import MakeToken, Verify
+from kqi_hub.runtime import Runtime, kept_secret
+from kqi_hub.settings import Settings
+from kqi_spawner.backend import ExecutionBackend
+from kqi_spawner.jupyterhub.local_spawner import KqiLocalSpawner
+
+TEMPLATES = Path(__file__).parent / "templates"
+SERVICE = "kqi"
+PAGES = (
+    ("/login", SignIn),
+    ("/kqi/first-password", FirstPassword),
+    ("/kqi/password", ChangePassword),
+    ("/kqi/token", MakeToken),
+    ("/kqi/verify", Verify),
+)
+OpenBackend = Callable[[], Awaitable[ExecutionBackend]]
+
+
+class QuietProxy(ConfigurableHTTPProxy):  # type: ignore[misc]
+    """Routes are still repaired, but bytes through the proxy do not count as a person's activity."""
+
+    async def get_all_routes(self) -> dict[str, Any]:
+        routes: dict[str, Any] = await super().get_all_routes()
+        for route in routes.values():
+            route["data"].pop("last_activity", None)
+        return routes
+
+
+def configure(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBackend) -> None:
+    """Set everything that JupyterHub needs; `[traits.Class]` tables and `config.d` come last, so that they win."""
+    _hub(c, settings, runtime)
+    _service(c, settings, runtime)
+    _people(c, settings)
+    _servers(c, settings, runtime, open_backend)
+    for name, traits in settings.traits.items():
+        for trait, value in traits.items():
+            setattr(getattr(c, name), trait, value)
+    for path in sorted((settings.state / "config.d").glob("*.py")):
+        exec(compile(path.read_text("utf-8"), str(path), "exec"), {"c": c})  # noqa: S102 - an administrator's own file
+
+
+def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
+    settings.hub_state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    c.JupyterHub.bind_url = f"{settings.url}/"
+    c.JupyterHub.public_url = f"{settings.url}/"
+    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{runtime.hub_port}"
+    c.JupyterHub.proxy_class = QuietProxy
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = runtime.proxy_api_url
+    c.ConfigurableHTTPProxy.auth_token = kept_secret(settings, "proxy-token").reveal()
+    c.JupyterHub.db_url = f"sqlite:///{settings.hub_state / 'jupyterhub.sqlite'}"
+    c.JupyterHub.cookie_secret = bytes.fromhex(kept_secret(settings, "cookie-secret").reveal())
+    c.CryptKeeper.keys = [bytes.fromhex(kept_secret(settings, "crypt-key").reveal())]
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.oauth_require_pkce = True
+    c.JupyterHub.last_activity_interval = 60
+    c.JupyterHub.default_url = "/services/kqi/"
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+    c.JupyterHub.log_format = "%(levelname)s %(message)s"
+    if settings.server.subdomain_host:
+        c.JupyterHub.subdomain_host = settings.server.subdomain_host
+
+
+def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
+    c.JupyterHub.services = [
+        {
+            "name": SERVICE,
+            "url": f"http://{runtime.api_host}:{runtime.api_port}",
+            "api_token": kept_secret(settings, "service-token").reveal(),
+            "oauth_client_id": runtime.oauth_client_id,
+            "oauth_redirect_uri": "/services/kqi/oauth_callback",
+            "oauth_no_confirm": True,
+            "display": False,
+        }
+    ]
+    scopes = ["list:users", "read:servers", "servers", "access:services!service=kqi"]
+    c.JupyterHub.load_roles = [
+        {"name": "kqi-service", "scopes": scopes, "services": [SERVICE]},
+        {"name": "user", "scopes": ["self", "access:services!service=kqi"]},
+    ]
+
+
+def _people(c: Any, settings: Settings) -> None:
+    KqiAuthenticator.pages = PAGES
+    c.JupyterHub.authenticator_class = KqiAuthenticator
+    c.KqiAuthenticator.platform = settings
+    c.Authenticator.allow_all = True  # who may sign in is the directory's decision
+    c.Authenticator.manage_groups = True
+    c.Authenticator.enable_auth_state = True
+    c.Authenticator.auth_refresh_age = 60
+    c.JupyterHub.admin_access = False
+
+
+def _servers(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBackend) -> None:
+    c.JupyterHub.spawner_class = KqiLocalSpawner
+    c.KqiLocalSpawner.open_backend = open_backend
+    c.KqiLocalSpawner.api_url = f"http://{runtime.api_host}:{runtime.api_port}/services/kqi/api/v1"
+    c.KqiLocalSpawner.api_token_file = str(settings.secrets / "service-token")
+    c.Spawner.http_timeout, c.Spawner.start_timeout = 120, 300
+    c.Spawner.default_url = "/lab"
+    c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]

@@ -1,0 +1,114 @@
+"""REST routes inside the hub, because passwords are checked here and nowhere else."""
+
+import hmac
+import json
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+from jupyterhub.handlers import BaseHandler
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kqi import schema
+from kqi_hub.directory.base import Refusal, Refused
+from kqi_hub.i18n import choose, text
+from kqi_hub.identity import people, tokens
+from kqi_hub.runtime import kept_secret
+from kqi_spawner.workload import Secret
+
+_LIFE = timedelta(days=30)
+
+
+class _Credentials(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    username: str = Field(max_length=255)
+    password: str = Field(max_length=4096)
+    name: str = Field(default="kqi", min_length=1, max_length=255)
+
+
+class Rest(BaseHandler):  # type: ignore[misc]
+    """Answers JSON; no cookie counts here, so there is nothing to forge."""
+
+    def check_xsrf_cookie(self) -> None:
+        pass
+
+    def problem(self, status: int, code: str, **params: Any) -> None:
+        language = choose(self.request.headers.get("Accept-Language", ""))
+        body = schema.Problem(
+            type=f"urn:kqi:error:{code}",
+            title=HTTPStatus(status).phrase,
+            status=status,
+            code=code,
+            detail=text(code, language, params),
+            params=params,
+        )
+        self.set_status(status)
+        self.set_header("Content-Type", "application/problem+json")
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.set_header("Retry-After", str(params["retry_after_s"]))
+        self.finish(body.model_dump_json())
+
+    async def credentials(self) -> _Credentials | None:
+        """Return what was sent if an attempt is allowed; otherwise the answer is given."""
+        wait = self.authenticator.attempts.wait_s(self.request.remote_ip or "")
+        if wait:
+            self.problem(429, "too_many_attempts", retry_after_s=wait)
+            return None
+        try:
+            return _Credentials.model_validate(json.loads(self.request.body))
+        except (ValueError, ValidationError, RecursionError):
+            self.problem(422, "invalid_request", fields="username, password")
+            return None
+
+
+class MakeToken(Rest):
+    """`POST /hub/kqi/token`: a token for a program, by name and password."""
+
+    async def post(self) -> None:
+        given = await self.credentials()
+        if given is None:
+            return
+        entry = await self.authenticator.check(given.username, Secret(given.password))
+        if isinstance(entry, Refused):
+            statuses = {Refusal.WRONG: 401, Refusal.UNREACHABLE: 503}
+            minutes = -(-entry.retry_after_s // 60)
+            self.problem(statuses.get(entry.why, 403), entry.why.value, minutes=minutes)
+            return
+        if entry.must_change:
+            self.problem(403, "must_change_password")
+            return
+        async with self.authenticator.database.write() as session:
+            person = await people.person_named(session, entry.name)
+            if person is None:
+                self.problem(401, Refusal.WRONG.value)
+                return
+            secret, row = await tokens.create(session, person.id, given.name, lasts=_LIFE)
+        info = schema.Token(
+            id=row.id,
+            name=row.name,
+            created_at=row.created_at,
+            expires_at=row.expires_at or row.created_at,
+            last_used_at=None,
+        )
+        self.set_status(201)
+        self.set_header("Content-Type", "application/json")
+        self.finish(schema.NewToken(token=secret.reveal(), info=info).model_dump_json())
+
+
+class Verify(Rest):
+    """`POST /hub/kqi/verify`: our own services ask whether a password is right, so that lock-out is one."""
+
+    async def post(self) -> None:
+        expected = f"Bearer {kept_secret(self.authenticator.settings, 'service-token').reveal()}"
+        if not hmac.compare_digest(self.request.headers.get("Authorization", "").encode(), expected.encode()):
+            self.problem(401, "token_not_valid")
+            return
+        given = await self.credentials()
+        if given is None:
+            return
+        entry = await self.authenticator.check(given.username, Secret(given.password))
+        if isinstance(entry, Refused) or entry.must_change:
+            self.problem(401, Refusal.WRONG.value)
+            return
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"name": entry.name, "groups": entry.groups, "administrator": entry.administrator}))

@@ -1,0 +1,108 @@
+"""Processes that are kept running, and that end when we do, however we end."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Say = Callable[[str, str], None]
+_BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STEADY_S = 30.0
+_GRACE_S = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Child:
+    """One process; `pid_file` lets the next start end what outlived a killed supervisor."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    pid_file: Path
+    say: Say
+    process: asyncio.subprocess.Process | None = field(default=None)
+
+    async def keep(self) -> None:
+        """Run it again whenever it ends, with a growing pause; end it when cancelled."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        try:
+            while True:
+                began = loop.time()
+                await self._run()
+                failures = 0 if loop.time() - began > _STEADY_S else failures + 1
+                pause = _BACK_OFF_S[min(failures, len(_BACK_OFF_S)) - 1] if failures else 0.0
+                self.say(self.name, f"ended, starting it again in {pause:g} s")
+                await asyncio.sleep(pause)
+        finally:
+            await self._end()
+
+    async def _run(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            *_dying_with_us(self.command),
+            env=dict(self.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C of the terminal is for the supervisor, which then ends its children in order.
+            start_new_session=True,
+        )
+        self.pid_file.write_text(f"{self.process.pid} {started(self.process.pid)}", "utf-8")
+        await self._relay(self.process)
+        await self.process.wait()
+
+    async def _relay(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:  # a line longer than the buffer
+                continue
+            if not line:
+                return
+            self.say(self.name, line.decode("utf-8", "replace").rstrip())
+
+    async def _end(self) -> None:
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _GRACE_S)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        self.pid_file.unlink(missing_ok=True)
+
+
+def end_stale(folder: Path) -> list[int]:
+    """End processes that an earlier supervisor left behind, by number and start time; return their numbers."""
+    ended = []
+    for path in folder.glob("*.pid"):
+        number, _, began = path.read_text("utf-8").partition(" ")
+        if number.isdigit() and began and started(int(number)) == began:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGKILL)
+                ended.append(int(number))
+        path.unlink()
+    return ended
+
+
+def started(pid: int) -> str:
+    """Return when a process started, in ticks since boot: with its number, this names it for good; empty if gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
+
+
+def _dying_with_us(command: Sequence[str]) -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else list(command)
