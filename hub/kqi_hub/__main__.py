@@ -8,7 +8,6 @@ from kqi_hub.commands.console import t
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=t("help.kqi_hub"))
 app.command("up", help=t("help.up"))(run.up)
 app.command("down", help=t("help.down"))(run.down)
-app.command("serve", hidden=True)(run.serve)
 app.command("migrate", help=t("help.migrate"))(run.migrate)
 app.command("check-config", help=t("help.check_config"))(run.check_config)
 app.command("backup", help=t("help.backup"))(backups.backup)

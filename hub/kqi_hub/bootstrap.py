@@ -1,4 +1,4 @@
-"""Put the service together: the only place that names a concrete backend."""
+"""Put the service together."""
 
 import asyncio
 import contextlib
@@ -22,6 +22,7 @@ from kqi_hub.datasets.service import DatasetService
 from kqi_hub.datasets.trees import LayoutLoop, Trees
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
+from kqi_hub.engine import open_backend, owner
 from kqi_hub.identity.tokens import RunTokens
 from kqi_hub.runs import api as run_routes
 from kqi_hub.runs import crash
@@ -45,10 +46,6 @@ from kqi_hub.web import app as web
 from kqi_hub.web.call import Platform
 from kqi_hub.web.hub_session import HubSession
 from kqi_spawner.backend import ExecutionBackend
-from kqi_spawner.local.accounts import ensure_account
-from kqi_spawner.local.backend import LocalBackend, LocalSettings
-from kqi_spawner.local.isolation import Isolation
-from kqi_spawner.status import GpuKind
 from kqi_spawner.workload import Secret
 
 log = logging.getLogger(__name__)
@@ -64,32 +61,6 @@ class Around:
     launcher: Launcher
     service: Secret
     session: HubSession
-
-
-async def open_backend(settings: Settings) -> LocalBackend:
-    """Return the engine that the settings name; used by the api and by the hub's Spawner class alike."""
-    engine = settings.engine
-    gpus = None
-    if engine.gpus is not None:
-        gpus = tuple(GpuKind(name=c.kind, indexes=tuple(c.indexes), memory_mib=c.memory_mib) for c in engine.gpus)
-    return await LocalBackend.opened(
-        LocalSettings(
-            state=settings.state,
-            store=settings.store,
-            environments=settings.environments,
-            run_as=owner(settings),
-            isolation=None if engine.isolation == "auto" else Isolation(engine.isolation),
-            fallback_image=engine.fallback_image,
-            gpus=gpus,
-            cpu_milli=int(engine.cpu * 1000) if engine.cpu else None,
-            memory_mib=int(engine.memory_gb * 1024) if engine.memory_gb else None,
-        )
-    )
-
-
-def owner(settings: Settings) -> tuple[int, int] | None:
-    """Return the account of the workloads where the platform runs as root, made if missing."""
-    return ensure_account(settings.engine.run_as)
 
 
 async def application(settings: Settings, around: Around) -> FastAPI:

@@ -1,8 +1,7 @@
-"""`kqi-hub up`, `down`, `serve`, `migrate`, `check-config`, `install-service`."""
+"""`kqi-hub up`, `down`, `migrate`, `check-config`, `install-service`."""
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -12,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from kqi_hub import bootstrap
 from kqi_hub.commands.console import LANGUAGE, plainly, say, settings_of, t
+from kqi_hub.engine import open_backend
 from kqi_hub.environments import make as environments
 from kqi_hub.settings import Settings, as_environment, child_environment, one_time
 from kqi_hub.supervisor import state as platform_state
@@ -69,13 +68,6 @@ def down(
         typer.echo(t("down.done"))
 
 
-def serve() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    with plainly():
-        bootstrap.serve(settings_of())
-
-
 def migrate(state: State = None, config: Config = None) -> None:
     with plainly():
         settings = settings_of(config, state)
@@ -107,7 +99,7 @@ def install_service(
 
 
 async def _describe(settings: Settings) -> None:
-    backend = await bootstrap.open_backend(settings)
+    backend = await open_backend(settings)
     try:
         capacity = await backend.capacity()
         typer.echo(t(backend.isolation.key))
@@ -121,7 +113,7 @@ async def _describe(settings: Settings) -> None:
 
 
 async def _stop_work(settings: Settings) -> None:
-    backend = await bootstrap.open_backend(settings)
+    backend = await open_backend(settings)
     try:
         names = await stop_work(backend, settings)
         typer.echo(t("down.work", names=", ".join(names) or "-"))

@@ -68,6 +68,7 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.last_activity_interval = 60
     c.JupyterHub.default_url = "/services/kqi/"
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+    c.JupyterHub.log_level = "WARN"
     c.JupyterHub.log_format = "%(levelname)s %(message)s"
     if settings.server.subdomain_host:
         c.JupyterHub.subdomain_host = settings.server.subdomain_host
@@ -103,6 +104,10 @@ def _people(c: Any, settings: Settings) -> None:
     c.JupyterHub.admin_access = False
 
 
+def _leave_to_the_api(_spawner: object, _options: object) -> None:
+    """A person's options are a request; the api has validated and recorded them under the number of the run."""
+
+
 def _servers(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBackend) -> None:
     c.JupyterHub.spawner_class = KqiLocalSpawner
     c.KqiLocalSpawner.open_backend = open_backend
@@ -110,4 +115,5 @@ def _servers(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBac
     c.KqiLocalSpawner.api_token_file = str(settings.secrets / "service-token")
     c.Spawner.http_timeout, c.Spawner.start_timeout = 120, 300
     c.Spawner.default_url = "/lab"
+    c.Spawner.apply_user_options = _leave_to_the_api
     c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]

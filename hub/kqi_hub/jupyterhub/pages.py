@@ -29,7 +29,8 @@ class Page(BaseHandler):  # type: ignore[misc]
     def language(self) -> str:
         asked = self.get_query_argument("lang", "")
         kept = asked if asked in LANGUAGES else self.get_cookie(_LANGUAGE)
-        return choose(str(self.request.headers.get("Accept-Language", "")), kept)
+        found: str = choose(str(self.request.headers.get("Accept-Language", "")), kept)
+        return found
 
     def t(self, key: str, **params: object) -> str:
         return text(key, self.language, params)
@@ -136,7 +137,9 @@ class ChangePassword(Page):
 
     @authenticated
     async def get(self) -> None:
-        await self.show("kqi_password.html", person=self.current_user.name, fault="", first=False, next="/services/kqi/")
+        await self.show(
+            "kqi_password.html", person=self.current_user.name, fault="", first=False, next="/services/kqi/"
+        )
 
     @authenticated
     async def post(self) -> None:

@@ -31,6 +31,17 @@ class HubLauncher:
         if answer.status_code not in _FINE | {400}:
             raise Unavailable("hub_refused", status=answer.status_code, message=answer.text[:300])
 
+    async def ready(self, run: Run) -> bool:
+        """Return whether the hub has seen the server answer."""
+        try:
+            answer = await self._client.get(f"users/{run.person}")
+        except httpx.HTTPError as error:
+            raise Unavailable("hub_unreachable") from error
+        if answer.status_code != 200:
+            return False
+        server = answer.json().get("servers", {}).get(run.server, {})
+        return bool(server.get("ready"))
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

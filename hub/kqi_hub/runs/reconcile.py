@@ -32,6 +32,7 @@ from kqi_spawner.workload import Workload
 
 log = logging.getLogger(__name__)
 _RETRY_S = 5.0
+_READY_S = 0.3
 
 
 class Launcher(Protocol):
@@ -42,6 +43,9 @@ class Launcher(Protocol):
 
     async def close(self, run: Run) -> None:
         """Ask the hub to stop it. Idempotent."""
+
+    async def ready(self, run: Run) -> bool:
+        """Return whether the server can be opened."""
 
 
 class ReconcileLoop(Loop):
@@ -104,6 +108,10 @@ class Reconciler:
             case Step.PREPARE:
                 return await self._prepare(run)
             case Step.SEE_RUNNING:
+                if run.kind is Kind.NOTEBOOK and not await self.launcher.ready(run):
+                    # The hub tells nobody when a server answers: look again soon, for as long as its process lives.
+                    asyncio.get_running_loop().call_later(_READY_S, self.wake)
+                    return False
                 await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
                 return True
             case Step.ASK_TO_STOP:

@@ -6,13 +6,14 @@ import fcntl
 import os
 import shutil
 import signal
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from kqi_hub import bootstrap
+from kqi_hub.engine import open_backend
 from kqi_hub.environments import make as environments
 from kqi_hub.errors import ConfigError, KqiError
 from kqi_hub.i18n import text
@@ -59,7 +60,7 @@ async def up(start: Start) -> None:
         backend = await _engine(settings)
         try:
             async with _children(start, runtime):
-                await _announce(start, first, backend)
+                await _announce(start, runtime, first, backend)
                 await _until_told(start, backend)
         finally:
             await backend.close()
@@ -109,7 +110,7 @@ async def _children(start: Start, runtime: Runtime) -> AsyncIterator[None]:
         asyncio.create_task(_proxy(start, runtime)),
         asyncio.create_task(_environment(start)),
         asyncio.create_task(_child(start, "hub", [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE]).keep()),
-        asyncio.create_task(_child(start, "api", [sys.executable, "-m", "kqi_hub", "serve"]).keep()),
+        asyncio.create_task(_child(start, "api", [sys.executable, "-m", "kqi_hub.commands.serve"]).keep()),
     ]
     try:
         yield
@@ -155,15 +156,15 @@ def _child(start: Start, name: str, command: list[str]) -> Child:
 
 async def _engine(settings: Settings) -> LocalBackend:
     try:
-        return await bootstrap.open_backend(settings)
+        return await open_backend(settings)
     except BackendError as error:
         raise ConfigError("engine_not_usable", message=str(error)) from error
 
 
-async def _announce(start: Start, first: state.FirstAccount | None, backend: LocalBackend) -> None:
+async def _announce(start: Start, runtime: Runtime, first: state.FirstAccount | None, backend: LocalBackend) -> None:
     """Say where to go, once somebody answers there."""
     settings = start.settings
-    await _answers(settings)
+    await _answers(settings, runtime)
     start.say("kqi-hub", text(backend.isolation.key, start.language))
     if first:
         values = {"name": first.name, "password": first.password.reveal()}
@@ -171,21 +172,27 @@ async def _announce(start: Start, first: state.FirstAccount | None, backend: Loc
     start.say("kqi-hub", text("setup.ready", start.language, {"url": settings.url}))
 
 
-async def _answers(settings: Settings) -> None:
-    while True:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            host = "127.0.0.1" if settings.server.bind in {"0.0.0.0", "::"} else settings.server.bind  # noqa: S104
-            if settings.server.tls_cert:
-                _, writer = await asyncio.open_connection(host, settings.server.port)
-                writer.close()
-                return
-            reader, writer = await asyncio.open_connection(host, settings.server.port)
-            writer.write(b"GET /hub/login HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            line = await reader.readline()
-            writer.close()
-            if b" 200 " in line:
-                return
+async def _answers(settings: Settings, runtime: Runtime) -> None:
+    """Return when the login page is there: the hub itself first, so that the proxy need not complain meanwhile."""
+    while not await _answer("127.0.0.1", runtime.hub_port):  # noqa: ASYNC110 - another process tells nobody
         await asyncio.sleep(0.1)
+    host = "127.0.0.1" if settings.server.bind in {"0.0.0.0", "::"} else settings.server.bind  # noqa: S104
+    tls = ssl.create_default_context(cafile=settings.server.tls_cert) if settings.server.tls_cert else None
+    if tls is not None:
+        tls.check_hostname = False  # we ask ourselves, by whatever address we listen on
+    while not await _answer(host, settings.server.port, tls):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+async def _answer(host: str, port: int, tls: ssl.SSLContext | None = None) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        writer.write(b"GET /hub/login HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        line = await reader.readline()
+        writer.close()
+        return b" 200 " in line
+    except OSError:
+        return False
 
 
 async def _until_told(start: Start, backend: LocalBackend) -> None:

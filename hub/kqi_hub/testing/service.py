@@ -9,9 +9,10 @@ from datetime import timedelta
 
 import uvicorn
 
-from kqi_hub.bootstrap import Around, application, open_backend
+from kqi_hub.bootstrap import Around, application
 from kqi_hub.db.engine import Database
 from kqi_hub.db.migrate import migrate
+from kqi_hub.engine import open_backend
 from kqi_hub.identity import people, tokens
 from kqi_hub.runs.model import Run
 from kqi_hub.settings import Settings
@@ -30,6 +31,9 @@ class NoHub:
 
     async def close(self, run: Run) -> None:
         pass
+
+    async def ready(self, run: Run) -> bool:
+        return True
 
 
 @dataclass(slots=True, kw_only=True)

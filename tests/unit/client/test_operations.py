@@ -29,7 +29,7 @@ def blocking(client: kqi.Client) -> None:
 async def awaiting(client: kqi.AsyncClient) -> None:
     assert_type(await client.me(), Person)
     coroutine = client.data.upload(["a"], CreateData(name="a"))
-    assert_type(coroutine, Coroutine[Any, Any, Data])
+    _ = assert_type(coroutine, Coroutine[Any, Any, Data])
     assert_type(client.data.list(q="a"), AsyncIterator[Data])
     assert_type(client.trainings.follow(1), AsyncIterator[bytes])
     client.me()  # E: unused-coroutine
