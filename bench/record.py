@@ -44,7 +44,8 @@ class Record:
             f"n={n}: {mine * 1000:.1f} ms / {other * 1000:.1f} ms = {mine / other:.3f}"
             for n, mine, other in zip(self.n, self.ours, self.theirs, strict=True)
         )
-        return f"{self.name} beside {self.peer}: {pairs}; growth {self.exponent:.2f}; limit {self.limit}; target {self.target}"
+        rest = f"growth {self.exponent:.2f}; limit {self.limit}; target {self.target}"
+        return f"{self.name} beside {self.peer}: {pairs}; {rest}"
 
 
 def growth(sizes: Sequence[int], times: Sequence[float]) -> float:

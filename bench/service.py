@@ -88,7 +88,7 @@ async def _run_list(service: Running, client: httpx.AsyncClient) -> Record:
     me = (await client.get("/me")).json()
     made = 100
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{twin_port}", timeout=120) as other:
-        while not twin.started:
+        while not twin.started:  # noqa: ASYNC110 - uvicorn tells nobody
             await asyncio.sleep(0.01)
         for size in _SIZES:
             await _fill(service, me["id"], made + 1, size)

@@ -4,12 +4,12 @@ import platform
 import sys
 import webbrowser
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Annotated
 
 import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
+import kqi
 from kqi.cli.commands import Arg, Commands, Opt
 from kqi.cli.exits import UsageProblem
 from kqi.cli.output import Cell
@@ -72,7 +72,7 @@ def whoami(session: Session) -> None:
 
 @commands.add("version", "cli.version.help")
 def version(session: Session) -> None:
-    here = metadata.version("kqi")
+    here = kqi.__version__
     try:
         there = session.client.version()
     except NoServer:

@@ -24,19 +24,30 @@ from kqi.texts import say
 
 
 class Code(IntEnum):
-    """The exit codes of `kqi`."""
+    """The exit codes of `kqi`; `MEANINGS` names what each means."""
 
     OK = 0
-    FAILED = 1  # the run failed, or the server could not do it
-    USAGE = 2  # the command line, a local file or the configuration cannot be used
+    FAILED = 1
+    USAGE = 2
     NOT_SIGNED_IN = 3
     NOT_FOUND = 4
-    CONFLICT = 5  # the state of the thing does not allow it
+    CONFLICT = 5
     FORBIDDEN = 6
     NO_CONNECTION = 7
     INTERRUPTED = 130
 
 
+MEANINGS = {
+    Code.OK: "cli.exit.ok",
+    Code.FAILED: "cli.exit.failed",
+    Code.USAGE: "cli.exit.usage",
+    Code.NOT_SIGNED_IN: "cli.exit.not_signed_in",
+    Code.NOT_FOUND: "cli.exit.not_found",
+    Code.CONFLICT: "cli.exit.conflict",
+    Code.FORBIDDEN: "cli.exit.forbidden",
+    Code.NO_CONNECTION: "cli.exit.no_connection",
+    Code.INTERRUPTED: "cli.exit.interrupted",
+}
 _CODES: tuple[tuple[type[KqiError], Code], ...] = (
     (NotSignedIn, Code.NOT_SIGNED_IN),
     (NoServer, Code.NOT_SIGNED_IN),

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from kqi.cli.exits import UsageProblem
+from kqi.cli.exits import MEANINGS, UsageProblem
 from kqi.texts import say
 
 _TYPERS_OWN = {
@@ -60,6 +60,8 @@ def show(command: Any, ctx: Any) -> None:
     if isinstance(command, TyperGroup):
         found = [command.get_command(ctx, name) for name in command.list_commands(ctx)]
         _section(console, say("cli.commands"), [(item.name or "", item.help or "") for item in found if item])
+    if ctx.parent is None:
+        _section(console, say("cli.exit_codes"), [(str(int(code)), say(key)) for code, key in MEANINGS.items()])
 
 
 def _section(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

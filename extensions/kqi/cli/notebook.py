@@ -56,7 +56,7 @@ def open_(session: Session, run: RunId) -> None:
 
 
 def _opened(session: Session, run: Run) -> Run:
-    with detaching(session, run.id):
+    with detaching(session, "notebook", run.id):
         return session.client.notebooks.wait_open(run.id)
 
 
@@ -72,4 +72,4 @@ def _address(session: Session, run: Run) -> str:
     return url if "://" in url else session.client.settings.server + "/" + url.lstrip("/")
 
 
-RunCommands("notebook", lambda session: session.client.notebooks).register(commands)
+RunCommands("notebook").register(commands)

@@ -32,7 +32,7 @@ class Output:
 
     def tell(self, key: str, /, **values: object) -> None:
         """Say something to the person; never part of the answer."""
-        self._err.print(Text(say(key, **values)))
+        self._err.print(Text(say(key, **values).rstrip()))
 
     def answer(self, model: BaseModel, rows: Sequence[tuple[str, Cell]]) -> None:
         """Answer one thing: as JSON, or as a table of keys of the catalogue and values."""

@@ -17,6 +17,10 @@ from kqi.schema import ChangeRun, Phase, Run, StopMode
 from kqi.texts import say
 
 Group = TrainingGroup[Blocking] | NotebookGroup[Blocking]
+GROUPS: dict[str, Callable[[Session], Group]] = {
+    "training": lambda session: session.client.trainings,
+    "notebook": lambda session: session.client.notebooks,
+}
 RunId = Annotated[int, Arg("cli.run.id", "ID")]
 HEADS = (
     "cli.field.id",
@@ -48,11 +52,11 @@ class Edited:
 
 
 class RunCommands:
-    """The commands of one group; `pick` finds the group in a session."""
+    """The commands of one group, called by its word."""
 
-    def __init__(self, word: str, pick: Callable[[Session], Group]) -> None:
+    def __init__(self, word: str) -> None:
         self._word = word
-        self._pick = pick
+        self._pick = GROUPS[word]
 
     def register(self, commands: Commands) -> None:
         add = commands.add
@@ -88,7 +92,7 @@ class RunCommands:
     ) -> None:
         group = self._pick(session)
         if follow:
-            follow_to_end(session, group, run)
+            follow_to_end(session, self._word, run)
         elif session.out.machine:
             session.out.json({"id": run, "log": b"".join(group.log(run)).decode(errors="replace")})
         else:
@@ -101,7 +105,7 @@ class RunCommands:
         session.out.table(found, heads, [(e.at, phase_text(e.phase), e.reason, e.message) for e in found])
 
     def wait(self, session: Session, run: RunId) -> None:
-        with detaching(session, run):
+        with detaching(session, self._word, run):
             ended = self._pick(session).wait(run)
         answer(session, ended)
         leave_with(ended)
@@ -177,8 +181,9 @@ class RunCommands:
 class detaching:
     """Let a person leave a run that goes on without them."""
 
-    def __init__(self, session: Session, run: int) -> None:
+    def __init__(self, session: Session, word: str, run: int) -> None:
         self._session = session
+        self._word = word
         self._run = run
 
     def __enter__(self) -> None:
@@ -186,13 +191,14 @@ class detaching:
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
         if isinstance(problem, KeyboardInterrupt):
-            self._session.out.tell("cli.run.goes_on", run=self._run)
+            self._session.out.tell("cli.run.goes_on", group=self._word, run=self._run)
             leave(Code.INTERRUPTED)
 
 
-def follow_to_end(session: Session, group: Group, run_id: int) -> None:
+def follow_to_end(session: Session, word: str, run_id: int) -> None:
     """Show the log until the run has ended, and leave with what became of it."""
-    with detaching(session, run_id):
+    group = GROUPS[word](session)
+    with detaching(session, word, run_id):
         for piece in group.follow(run_id):
             session.out.raw(piece)
         ended = group.wait(run_id)

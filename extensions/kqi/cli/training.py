@@ -100,9 +100,9 @@ def lines(command: list[str]) -> str:
 def _made(session: Session, run: Run, follow: bool) -> None:
     if follow:
         session.out.tell("cli.training.made", run=run.id)
-        follow_to_end(session, session.client.trainings, run.id)
+        follow_to_end(session, "training", run.id)
     else:
         answer(session, run)
 
 
-RunCommands("training", lambda session: session.client.trainings).register(commands)
+RunCommands("training").register(commands)

@@ -1,7 +1,10 @@
 """HTTP as both drivers use it: how a request is addressed and signed, and what a failure is called."""
 
+import asyncio
 import ssl
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
@@ -13,6 +16,7 @@ from kqi.texts import language
 
 API = "/services/kqi/api/v1"
 CONNECTIONS = 32
+PIECE = 2**20  # bytes of a file read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,14 @@ class Endpoint:
         headers = {"Accept-Language": language(), "User-Agent": settings.agent, **request.headers}
         if settings.token and not request.anonymous:
             headers["Authorization"] = f"Bearer {settings.token.reveal()}"
-        timeout = httpx.Timeout(request.silence_s, connect=min(10, request.silence_s))
-        return httpx.Request(
-            request.method,
-            url + ("?" + urlencode(query) if query else ""),
-            content=request.content,
-            headers=headers,
-            extensions={"timeout": timeout.as_dict()},
-        )
+        timeout = httpx.Timeout(request.silence_s, connect=min(10, request.silence_s)).as_dict()
+        url += "?" + urlencode(query) if query else ""
+        if isinstance(request.content, Path):
+            headers["Content-Length"] = str(request.content.stat().st_size)
+            body = FileBody(request.content)
+            return httpx.Request(request.method, url, stream=body, headers=headers, extensions={"timeout": timeout})
+        content = request.content
+        return httpx.Request(request.method, url, content=content, headers=headers, extensions={"timeout": timeout})
 
     def trust(self) -> ssl.SSLContext:
         """Return the context that checks certificates: the system's authorities, and a private one where it is set."""
@@ -58,6 +62,23 @@ class Endpoint:
         if isinstance(problem, httpx.TimeoutException):
             return ConnectionFailed("error.silent", server=server)
         return ConnectionFailed("error.cut", server=server, reason=problem or type(problem).__name__)
+
+
+class FileBody(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The bytes of a file as a body, for both of httpx's clients."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._place.open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._place.open("rb") as file:
+            while piece := await asyncio.to_thread(file.read, PIECE):
+                yield piece
 
 
 def limits() -> httpx.Limits:

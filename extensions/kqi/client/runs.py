@@ -123,12 +123,14 @@ class RunGroup(Group[Mode]):
     @operation
     def attach(self, run_id: int, place: PathLike, name: str | None = None) -> Steps[None]:
         """Put a file beside the run, under its own name or another."""
-        content = yield from work(partial(_content, Path(place)))
+        file = Path(place)
+        if not (yield from work(file.is_file)):
+            raise BadFile("error.not_a_file", path=file)
         yield from send(
             HttpRequest(
                 method="PUT",
-                path=_attachment(self.root, run_id, name or Path(place).name),
-                content=content,
+                path=_attachment(self.root, run_id, name or file.name),
+                content=file,
                 headers={"Content-Type": "application/octet-stream"},
                 silence_s=300,
             )
@@ -208,13 +210,6 @@ def _outputs_below(root: str, path: str) -> "Steps[list[Remote]]":
 
 def _attachment(root: str, run_id: int, name: str) -> str:
     return f"{root}/{run_id}/attachments/{segment(name)}"
-
-
-def _content(place: Path) -> bytes:
-    try:
-        return place.read_bytes()
-    except OSError as problem:
-        raise BadFile("error.unreadable", path=place, reason=problem.strerror) from problem
 
 
 def _pack(folder: Path, packed: Path) -> int:

@@ -6,12 +6,12 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+import kqi
 from kqi.client.errors import BadSettings, NoServer
 from kqi.texts import say
 
@@ -40,7 +40,7 @@ class Settings:
 
     @property
     def agent(self) -> str:
-        return f"kqi/{version('kqi')} ({platform.system()}; Python {platform.python_version()})"
+        return f"kqi/{kqi.__version__} ({platform.system()}; Python {platform.python_version()})"
 
 
 class Stored(BaseModel):

@@ -6,6 +6,7 @@ An operation does no input or output itself, so it is written once; a driver, bl
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from kqi.client.errors import KqiError
@@ -21,7 +22,7 @@ class HttpRequest:
     method: str
     path: str
     query: Mapping[str, str | int | None] = field(default_factory=dict)
-    content: bytes | None = None
+    content: bytes | Path | None = None  # a path: the bytes of that file, read while they are sent
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True  # sending it twice does what sending it once does
     silence_s: float = 60  # longest wait for the next bytes

@@ -29,8 +29,7 @@ class Page(BaseHandler):  # type: ignore[misc]
     def language(self) -> str:
         asked = self.get_query_argument("lang", "")
         kept = asked if asked in LANGUAGES else self.get_cookie(_LANGUAGE)
-        found: str = choose(str(self.request.headers.get("Accept-Language", "")), kept)
-        return found
+        return choose(str(self.request.headers.get("Accept-Language", "")), kept)
 
     def t(self, key: str, **params: object) -> str:
         return text(key, self.language, params)
@@ -38,7 +37,7 @@ class Page(BaseHandler):  # type: ignore[misc]
     def field(self, name: str) -> str:
         """Return a form field exactly as typed, cut where no honest one would be that long."""
         raw = self.request.body_arguments.get(name, [b""])[-1]
-        return raw.decode("utf-8", "replace")[:_MAX_FIELD]
+        return str(raw.decode("utf-8", "replace"))[:_MAX_FIELD]
 
     def way_on(self) -> str:
         """Return where to go after signing in: a path of ours, whatever was asked for."""

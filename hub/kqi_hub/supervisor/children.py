@@ -51,7 +51,9 @@ class Child:
             # Ctrl-C of the terminal is for the supervisor, which then ends its children in order.
             start_new_session=True,
         )
-        self.pid_file.write_text(f"{self.process.pid} {started(self.process.pid)}", "utf-8")
+        temporary = self.pid_file.with_suffix(".new")
+        temporary.write_text(f"{self.process.pid} {started(self.process.pid)}", "utf-8")
+        os.replace(temporary, self.pid_file)
         await self._relay(self.process)
         await self.process.wait()
 
@@ -95,12 +97,12 @@ def end_stale(folder: Path) -> list[int]:
 
 
 def started(pid: int) -> str:
-    """Return when a process started, in ticks since boot: with its number, this names it for good; empty if gone."""
+    """Return when a process started, in ticks since boot: with its number, this names it for good; else empty."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return ""
-    return text.rpartition(")")[2].split()[19]
+    return "" if fields[0] == "Z" else fields[19]
 
 
 def _dying_with_us(command: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import signal
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -173,26 +172,27 @@ async def _announce(start: Start, runtime: Runtime, first: state.FirstAccount | 
 
 
 async def _answers(settings: Settings, runtime: Runtime) -> None:
-    """Return when the login page is there: the hub itself first, so that the proxy need not complain meanwhile."""
-    while not await _answer("127.0.0.1", runtime.hub_port):  # noqa: ASYNC110 - another process tells nobody
+    """Return when the login page is there: the hub has told the proxy where it is, and answers."""
+    port = int(runtime.proxy_api_url.rsplit(":", 1)[1])
+    token = kept_secret(settings, "proxy-token").reveal()
+    asked = f"GET /api/routes HTTP/1.0\r\nHost: localhost\r\nAuthorization: token {token}\r\n\r\n"
+    while b'"/":' not in await _answer(port, asked):  # noqa: ASYNC110 - another process tells nobody
         await asyncio.sleep(0.1)
-    host = "127.0.0.1" if settings.server.bind in {"0.0.0.0", "::"} else settings.server.bind  # noqa: S104
-    tls = ssl.create_default_context(cafile=settings.server.tls_cert) if settings.server.tls_cert else None
-    if tls is not None:
-        tls.check_hostname = False  # we ask ourselves, by whatever address we listen on
-    while not await _answer(host, settings.server.port, tls):  # noqa: ASYNC110
+    asked = "GET /hub/login HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    while b" 200 " not in await _answer(runtime.hub_port, asked):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 
-async def _answer(host: str, port: int, tls: ssl.SSLContext | None = None) -> bool:
+async def _answer(port: int, request: str) -> bytes:
+    """Return what a process of ours answers, nothing while it does not."""
     try:
-        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
-        writer.write(b"GET /hub/login HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        line = await reader.readline()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request.encode())
+        found = await reader.read()
         writer.close()
-        return b" 200 " in line
+        return found
     except OSError:
-        return False
+        return b""
 
 
 async def _until_told(start: Start, backend: LocalBackend) -> None:

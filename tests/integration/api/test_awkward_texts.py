@@ -1,4 +1,4 @@
-"""Awkward texts in every text field: given back byte for byte, or refused with a sentence; never a traversal, never a 500."""
+"""Awkward texts in every text field: given back byte for byte, or refused with a sentence; never a 500."""
 
 import random
 import unicodedata

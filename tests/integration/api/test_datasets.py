@@ -17,7 +17,7 @@ async def test_a_run_sees_a_typed_dataset_read_only_with_its_description(alice: 
     command = (
         f"cat $KQI_ROOT/input/training/{one['id']}/a/x.txt $KQI_ROOT/input/test/{two['id']}/y.txt && echo && "
         "echo new > $KQI_ROOT/input/scratch && cat $KQI_ROOT/input/meta.json && "
-        f"! echo changed > $KQI_ROOT/input/training/{one['id']}/a/x.txt && ! rm -f $KQI_ROOT/input/training/{one['id']}/a/x.txt"
+        f"cd $KQI_ROOT/input/training/{one['id']}/a && ! echo changed > x.txt && ! rm -f x.txt"
     )
     run = await alice.train(command, dataset={"id": dataset["id"]})
     assert (await alice.ended(run["id"]))["phase"] == "completed", await alice.log(run["id"])

@@ -185,7 +185,8 @@ async def test_a_parent_is_mounted_read_only_and_also_directly_when_it_is_the_on
     await alice.ended(second["id"])
     child = await alice.train(
         f"cat $KQI_ROOT/parent/deep/model.txt $KQI_ROOT/parent/{first['id']}/deep/model.txt; "
-        f"echo x 2>/dev/null > $KQI_ROOT/parent/{first['id']}/deep/model.txt; cat $KQI_ROOT/parent/deep/model.txt; echo $PARENT_ID",
+        f"echo x 2>/dev/null > $KQI_ROOT/parent/{first['id']}/deep/model.txt; "
+        "cat $KQI_ROOT/parent/deep/model.txt; echo $PARENT_ID",
         parents=[first["id"]],
     )
     await alice.ended(child["id"])
@@ -200,7 +201,7 @@ async def test_a_parent_is_mounted_read_only_and_also_directly_when_it_is_the_on
 
 
 async def test_output_is_browsed_while_running_and_packed_at_the_end(alice: Caller) -> None:
-    command = "mkdir $KQI_ROOT/output/d; echo x > $KQI_ROOT/output/d/f; ln -s /etc/passwd $KQI_ROOT/output/link; echo ready; sleep 600"
+    command = "cd $KQI_ROOT/output; mkdir d; echo x > d/f; ln -s /etc/passwd link; echo ready; sleep 600"
     run = await alice.train(command, grace_s=5)
     await alice.says(run["id"], "ready")
     place = f"/trainings/{run['id']}/outputs"

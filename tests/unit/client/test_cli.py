@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kqi.cli import COMMANDS
+from kqi.cli import COMMANDS, run
 from kqi.client.local_names import Naming
 from kqi.schema import CreateTraining
 from kqi.texts import LANGUAGES, catalogue
@@ -86,10 +86,8 @@ def test_an_expired_token_does_not_keep_one_from_signing_in(stranger: Shell) -> 
         (["whoami", "--ca-file", "no-such-file"], 2),
     ],
 )
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_each_failure_has_its_code_and_one_sentence(
-    shell: Shell, client, arguments: list[str], code: int, language: str
-) -> None:
+def test_each_failure_has_its_code_and_one_sentence(shell: Shell, client, arguments: list[str], code: int) -> None:
+    language = LANGUAGES[len(" ".join(arguments)) % len(LANGUAGES)]
     client.trainings.create(CreateTraining(title="held", command="hold"))
     done = shell(*arguments, KQI_LANG=language)
     assert done.code == code, done.err
@@ -118,9 +116,9 @@ def test_every_command_explains_itself_in_every_language(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command.words))
-def test_every_command_can_answer_in_json(command, shell: Shell) -> None:
-    page = shell(*command.words, "--help", COLUMNS="120")
-    assert page.code == 0 and "--json" in page.out, page.err
+def test_every_command_explains_itself_and_can_answer_in_json(command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command.words, "--help"]) == 0
+    assert "--json" in capsys.readouterr().out
 
 
 def test_json_is_all_there_is_on_the_standard_output(shell: Shell) -> None:

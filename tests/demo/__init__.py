@@ -1,0 +1,1 @@
+"""A user's whole day on real input: `make demo`."""

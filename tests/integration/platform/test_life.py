@@ -1,0 +1,193 @@
+"""The platform's own life: what keeps it from starting, what ends with it and what does not, its commands."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import tarfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kqi_hub.testing.service import free_port
+from tests.platform import PASSWORD, PROGRAM, Platform, alive, wait_for
+
+
+def refused(*words: str, state: Path, **variables: str) -> str:
+    """Return the one sentence that `kqi-hub up` refuses with."""
+    base = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+    command = [str(PROGRAM), "up", "--state", str(state), *words]
+    done = subprocess.run(command, env={**base, **variables}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"Port {port}" in refused("--port", port, state=state)
+    assert "server.prot" in refused(state=state, KQI_HUB__SERVER__PROT="1")
+    config = tmp_path / "kqi-hub.toml"
+    config.write_text("[server]\nnonsense = 1\n")
+    assert "server.nonsense" in refused("--config", str(config), state=state)
+    config.write_text("not toml")
+    assert "not TOML" in refused("--config", str(config), state=state)
+    assert "certificate and a key" in refused("--tls-cert", "/x", state=state)
+    assert "without TLS" in refused("--bind", "0.0.0.0", state=state)
+    (tmp_path / "bin").mkdir()
+    for name in ("setpriv", "flock", "sh"):
+        found = subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()
+        (tmp_path / "bin" / name).symlink_to(found)
+    assert "git is missing" in refused("--port", str(free_port()), state=tmp_path / "other", PATH=str(tmp_path / "bin"))
+    assert not (tmp_path / "other").exists()
+    assert "cannot be written" in refused("--port", str(free_port()), state=Path("/proc/nowhere"))
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    subprocess.run([PROGRAM, "migrate", "--state", state], check=True, capture_output=True)
+    with sqlite3.connect(state / "kqi.sqlite") as database:
+        database.execute("update alembic_version set version_num = '9999'")
+    before = (state / "kqi.sqlite").read_bytes()
+    assert "newer version" in refused("--port", str(free_port()), state=state)
+    assert (state / "kqi.sqlite").read_bytes() == before
+
+
+def test_a_second_one_on_the_same_state_is_refused(platform: Platform) -> None:
+    assert "already runs" in refused("--port", str(free_port()), state=platform.state)
+
+
+def test_secrets_are_for_the_platform_alone(platform: Platform) -> None:
+    for path in [*(platform.state / "secrets").iterdir(), platform.state / "kqi.sqlite"]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    said = "\n".join(platform.output)
+    for path in (platform.state / "secrets").iterdir():
+        if path.name != "initial-password":
+            assert path.read_text().strip() not in said
+    assert PASSWORD not in said
+
+
+@pytest.mark.timeout(300)
+def test_killed_parts_come_back_and_a_run_goes_on_meanwhile() -> None:
+    with Platform() as own:
+        own.add_user("alice")
+        with own.client("alice") as client:
+            run = client.post("/trainings", json={"command": "for i in 1 2 3 4 5 6; do echo $i; sleep 1; done"}).json()
+            wait_for(client, f"/trainings/{run['id']}", "running")
+            for name in ("api", "hub", "proxy"):
+                gone = own.kill(name)
+                _until(lambda name=name, gone=gone: own.pid(name) != gone)
+            _until(lambda: _answers(own.url + "/hub/login"))
+            _until(lambda: _answers(own.api + "/version"))
+            ended = wait_for(client, f"/trainings/{run['id']}", "completed", "failed")
+            assert ended["phase"] == "completed"
+            assert client.get(f"/trainings/{run['id']}/log").text == "1\n2\n3\n4\n5\n6\n"
+        pids = [own.pid(name) for name in ("proxy", "hub", "api")]
+        own.kill("supervisor")
+        assert own.process
+        own.process.wait(10)
+        _until(lambda: not any(alive(pid) for pid in pids))
+        own.start()
+        assert httpx.get(own.url + "/hub/login").status_code == 200
+
+
+@pytest.mark.timeout(300)
+def test_work_outlives_the_platform_and_is_taken_up_again() -> None:
+    with Platform() as own:
+        own.add_user("alice")
+        with own.client("alice") as client:
+            run = client.post("/trainings", json={"command": "sleep 600"}).json()
+            wait_for(client, f"/trainings/{run['id']}", "running")
+        assert own.process
+        own.process.send_signal(signal.SIGTERM)
+        own.process.wait(60)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(own.url)
+        own.start()
+        with own.client("alice") as client:
+            assert client.get(f"/trainings/{run['id']}").json()["phase"] == "running"
+            client.post(f"/trainings/{run['id']}/stop", json={"mode": "kill"})
+            assert wait_for(client, f"/trainings/{run['id']}", "killed")["exit_code"] == 137
+
+
+def test_a_backup_is_taken_while_it_runs_and_restored_elsewhere(platform: Platform, tmp_path: Path) -> None:
+    with platform.client("alice") as client:
+        client.post("/data", json={"name": "to be kept"}).raise_for_status()
+    file = tmp_path / "backup.tar.gz"
+    platform.command("backup", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(file) as archive:
+        assert {"manifest.json", "state/kqi.sqlite", "state/hub/jupyterhub.sqlite"} <= set(archive.getnames())
+    other = tmp_path / "other"
+    subprocess.run([PROGRAM, "restore", file, "--state", other], check=True, capture_output=True)
+    with sqlite3.connect(other / "kqi.sqlite") as database:
+        assert ("to be kept",) in database.execute("select name from data").fetchall()
+    again = subprocess.run([PROGRAM, "restore", file, "--state", other], capture_output=True, text=True)
+    assert again.returncode == 1 and "--force" in again.stderr
+    running = platform.command("restore", str(file), "--force", check=False)
+    assert running.returncode == 1 and "is running" in running.stderr
+    file.write_bytes(file.read_bytes()[:1000])
+    torn = subprocess.run([PROGRAM, "restore", file, "--state", tmp_path / "third"], capture_output=True, text=True)
+    assert torn.returncode == 1 and "cannot be read" in torn.stderr
+    assert not (tmp_path / "third" / "kqi.sqlite").exists()
+
+
+def test_users_and_images_are_administered_by_command(platform: Platform, tmp_path: Path) -> None:
+    assert "alice" in platform.command("user", "list").stdout
+    for words, sentence in (
+        (["user", "add", "alice"], "already"),
+        (["user", "add", "No Good"], "cannot be a user name"),
+        (["user", "passwd", "nobody"], "no user"),
+        (["image", "add", "x", "--python", "/nowhere"], "no interpreter"),
+        (["image", "add", "../x", "--python", "/usr/bin/python3"], "cannot be the name"),
+        (["image", "add", "x"], "either"),
+        (["image", "remove", "nothing"], "no environment"),
+    ):
+        done = platform.command(*words, check=False)
+        assert done.returncode == 1 and sentence in done.stderr, (words, done.stderr)
+    platform.command("image", "add", "system", "--python", "/usr/bin/python3")
+    assert "/usr/bin/python3" in platform.command("image", "list").stdout
+    with platform.client("alice") as client:
+        body = {
+            "command": "python3 -c 'import sys; print(sys.prefix)'",
+            "image": "registry.example.org/team/system:1.0",
+        }
+        run = client.post("/trainings", json=body).json()
+        assert wait_for(client, f"/trainings/{run['id']}", "completed", "failed")["phase"] == "completed"
+        run = client.post("/trainings", json={"command": "true", "image": "no-such-thing"}).json()
+        ended = wait_for(client, f"/trainings/{run['id']}", "failed")
+        assert ended["reason"] == "cannot_start" and "no-such-thing" in ended["message"]
+    platform.command("image", "remove", "system")
+    broken = tmp_path / "requirements.txt"
+    broken.write_text("this is no requirement !!\n")
+    done = platform.command("image", "add", "broken", "--requirements", str(broken), check=False)
+    assert done.returncode == 1 and "broken" not in platform.command("image", "list").stdout
+
+
+def test_the_configuration_is_shown_with_what_it_means_and_without_secrets(platform: Platform) -> None:
+    shown = platform.command("check-config").stdout
+    assert "kept apart" in shown or "no isolation" in shown
+    for path in (platform.state / "secrets").iterdir():
+        assert path.read_text().strip() not in shown
+    unit = platform.command("install-service", "--print").stdout
+    assert "KillMode=process" in unit and str(platform.state) in unit
+
+
+def _until(condition: object, seconds: float = 60) -> None:
+    """Wait for something that another process does and tells nobody."""
+    done = os.times().elapsed + seconds
+    while not condition():  # type: ignore[operator]
+        assert os.times().elapsed < done, "it did not happen"
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False

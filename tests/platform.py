@@ -1,0 +1,196 @@
+"""A platform of a test's own: the real `kqi-hub up` on a state and a port of its own."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from kqi_hub.testing.service import free_port
+
+PROGRAM = Path(sys.executable).with_name("kqi-hub")
+PASSWORD = "correct horse battery"
+# Proxy and Python environment are made once a machine and copied: a fresh state would take half a minute.
+CACHE = Path("/var/tmp") / f"kqi-test-cache-{os.getuid()}"
+_NAVIGATE = {"Sec-Fetch-Mode": "navigate"}
+
+
+class Platform:
+    """Use as a context. `environment=False` leaves the Python environment out where no notebook is opened."""
+
+    def __init__(self, *, environment: bool = True, state: Path | None = None, **variables: str) -> None:
+        self.state = state or Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-platform-"))
+        self.own_state = state is None
+        self.state.chmod(0o755)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = f"{self.url}/services/kqi/api/v1"
+        self.environment = environment
+        self.variables = variables
+        self.output: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self._ready = threading.Event()
+        self._environment_ready = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self.own_state:
+            shutil.rmtree(self.state, ignore_errors=True)
+
+    def start(self) -> None:
+        self._seed()
+        self._ready.clear()
+        words = [PROGRAM, "up", "--state", self.state, "--port", str(self.port)]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("KQI_")}
+        self.process = subprocess.Popen(
+            words,
+            env={**clean, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **self.variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        assert self._ready.wait(180), self.said()
+        assert self.process.poll() is None, self.said()
+        if self.environment:
+            assert self._environment_ready.wait(600), self.said()
+            self._keep()
+
+    def stop(self) -> None:
+        """End the platform and the work on it."""
+        if self.process is not None and self.process.poll() is None:
+            self.command("down", "--work")
+            self.process.wait(60)
+
+    def said(self) -> str:
+        return "\n".join(self.output[-60:])
+
+    def command(self, *words: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `kqi-hub` on this state."""
+        done = subprocess.run(
+            [PROGRAM, *words, "--state", self.state],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def pid(self, name: str) -> int:
+        """Return the number of `proxy`, `hub` or `api`."""
+        return int((self.state / "run" / f"{name}.pid").read_text().split()[0])
+
+    def kill(self, name: str) -> int:
+        """SIGKILL a child, or the `supervisor`; return its number."""
+        number = self.process.pid if name == "supervisor" and self.process else self.pid(name)
+        os.kill(number, signal.SIGKILL)
+        return number
+
+    def add_user(self, name: str, *more: str) -> None:
+        self.command("user", "add", name, "--password-stdin", *more, text=PASSWORD + "\n")
+
+    def token(self, name: str) -> str:
+        answer = httpx.post(f"{self.url}/hub/kqi/token", json={"username": name, "password": PASSWORD, "name": "test"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+    def client(self, name: str) -> httpx.Client:
+        """Return a client of the API, signed in by token."""
+        headers = {"Authorization": f"Bearer {self.token(name)}"}
+        return httpx.Client(base_url=self.api, headers=headers, timeout=90)
+
+    @contextmanager
+    def browser(self, name: str, password: str = PASSWORD) -> Iterator[httpx.Client]:
+        """Yield a client that signed in by the form, as a browser does."""
+        with httpx.Client(base_url=self.url, follow_redirects=True, timeout=60, headers=_NAVIGATE) as client:
+            answer = sign_in(client, name, password)
+            assert answer.status_code == 200, answer.text
+            yield client
+
+    def initial_password(self) -> str:
+        return (self.state / "secrets" / "initial-password").read_text().split()[1]
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout
+        for line in process.stdout:
+            self.output.append(line.rstrip())
+            if "Ready. Open" in line:
+                self._ready.set()
+                if (self.state / "environments" / "default" / "environment.json").exists():
+                    self._environment_ready.set()
+            if '"default" is ready' in line:
+                self._environment_ready.set()
+        self._ready.set()
+        self._environment_ready.set()
+
+    def _seed(self) -> None:
+        for name in ("proxy", "environments/.built") if self.environment else ("proxy",):
+            target = self.state / name
+            if (CACHE / name).exists() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                subprocess.run(["cp", "-a", CACHE / name, target], check=True)
+
+    def _keep(self) -> None:
+        for name in ("proxy", "environments/.built"):
+            wanted = {entry.name for entry in (self.state / name).iterdir()}
+            place = CACHE / name
+            if not place.exists() or not wanted <= {entry.name for entry in place.iterdir()}:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                CACHE.chmod(0o755)
+                subprocess.run(["cp", "-a", f"{self.state / name}/.", f"{place}/"], check=True)
+
+
+def form_token(page: str) -> str:
+    found = re.search(r'name="_xsrf" value="([^"]+)"', page)
+    assert found, page
+    return found.group(1)
+
+
+def fault(page: str) -> str:
+    found = re.search(r'role="alert">([^<]+)', page)
+    return found.group(1) if found else ""
+
+
+def sign_in(client: httpx.Client, name: str, password: str, **fields: str) -> httpx.Response:
+    page = client.get("/hub/login", params=fields, headers=_NAVIGATE)
+    form = {"_xsrf": form_token(page.text), "username": name, "password": password, **fields}
+    return client.post("/hub/login", data=form, headers=_NAVIGATE)
+
+
+def wait_for(client: httpx.Client, path: str, *phases: str) -> Any:
+    """Wait, by long polls, until the run is in one of `phases`."""
+    run = client.get(path).json()
+    while run["phase"] not in phases:
+        run = client.get(path, params={"wait_s": 30, "unless": run["phase"]}).json()
+    return run
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def problem(answer: httpx.Response) -> str:
+    return str(json.loads(answer.text)["code"])
