@@ -1,5 +1,7 @@
 """`kqi-hub`: run and administer the platform."""
 
+import os
+
 import typer
 
 from kqi_hub.commands import backups, images, run, users
@@ -18,6 +20,8 @@ app.add_typer(images.app, name="image")
 
 
 def main() -> None:
+    # Whatever the administrator's shell has: environments and datasets are read by the workloads' account.
+    os.umask(0o022)
     app()
 
 

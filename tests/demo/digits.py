@@ -1,4 +1,4 @@
-"""The 1,797 real handwritten digits that scikit-learn ships, as PNG files: three quarters to learn from, one held out."""
+"""The 1,797 real handwritten digits that scikit-learn ships, as PNG files: three quarters to learn from."""
 
 import struct
 import zlib

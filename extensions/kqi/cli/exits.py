@@ -15,6 +15,7 @@ from kqi.client.errors import (
     Conflict,
     ConnectionFailed,
     Forbidden,
+    Foreign,
     KqiError,
     NoServer,
     NotFound,
@@ -55,6 +56,7 @@ _CODES: tuple[tuple[type[KqiError], Code], ...] = (
     (Conflict, Code.CONFLICT),
     (Forbidden, Code.FORBIDDEN),
     (ConnectionFailed, Code.NO_CONNECTION),
+    (Foreign, Code.NO_CONNECTION),
     (BadFile, Code.USAGE),
     (BadSettings, Code.USAGE),
 )

@@ -69,6 +69,10 @@ class Unavailable(ApiError):
     """429, 502, 503 or 504: try again later."""
 
 
+class Foreign(Unavailable):
+    """404 or 5xx of another program: a proxy before it knows the way again, or a wrong address."""
+
+
 class ConnectionFailed(KqiError):
     """The server did not answer, or the connection broke."""
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
-from kqi.client.errors import ApiError, ConnectionFailed, Refusal, Unavailable, UnexpectedAnswer, api_error
+from kqi.client.errors import ApiError, ConnectionFailed, Foreign, Refusal, Unavailable, UnexpectedAnswer, api_error
 from kqi.client.steps import Answer, Emit, HttpRequest, Open, Opened, Pause, Send, Steps, Stream
 from kqi.schema import Page, Problem
 from kqi.texts import say
@@ -103,7 +103,8 @@ def refused(answer: Answer) -> ApiError:
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
-        return api_error(Refusal(answer.status, f"http_{answer.status}", say("error.http", status=answer.status)))
+        refusal = Refusal(answer.status, f"http_{answer.status}", say("error.http", status=answer.status))
+        return Foreign(refusal) if answer.status == 404 or answer.status >= 500 else api_error(refusal)
     refusal = Refusal(answer.status, problem.code, problem.detail)
     refusal.params = problem.params
     refusal.errors = problem.errors

@@ -35,12 +35,12 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {settings.token.reveal()}"
         timeout = httpx.Timeout(request.silence_s, connect=min(10, request.silence_s)).as_dict()
         url += "?" + urlencode(query) if query else ""
+        content = None if isinstance(request.content, Path) else request.content
+        built = httpx.Request(request.method, url, content=content, headers=headers, extensions={"timeout": timeout})
         if isinstance(request.content, Path):
-            headers["Content-Length"] = str(request.content.stat().st_size)
-            body = FileBody(request.content)
-            return httpx.Request(request.method, url, stream=body, headers=headers, extensions={"timeout": timeout})
-        content = request.content
-        return httpx.Request(request.method, url, content=content, headers=headers, extensions={"timeout": timeout})
+            built.stream = FileBody(request.content)
+            built.headers["Content-Length"] = str(request.content.stat().st_size)
+        return built
 
     def trust(self) -> ssl.SSLContext:
         """Return the context that checks certificates: the system's authorities, and a private one where it is set."""

@@ -44,4 +44,6 @@ def say(name: str, line: str) -> None:
     label = f"{name:<8}"
     if sys.stdout.isatty():
         label = f"\x1b[{_COLOURS.get(name, 37)}m{label}\x1b[0m"
-    typer.echo(f"{time.strftime('%H:%M:%S')} {label} | {line}")
+    # The terminal may be gone (SIGHUP, a closed pipe): that ends nothing.
+    with contextlib.suppress(OSError):
+        typer.echo(f"{time.strftime('%H:%M:%S')} {label} | {line}")

@@ -1,13 +1,10 @@
 """`kqi-hub up`, `down`, `migrate`, `check-config`, `install-service`."""
 
 import asyncio
-import contextlib
-import os
-import signal
+import json
 import sys
-import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +13,10 @@ from kqi_hub.engine import open_backend
 from kqi_hub.environments import make as environments
 from kqi_hub.settings import Settings, as_environment, child_environment, one_time
 from kqi_hub.supervisor import state as platform_state
-from kqi_hub.supervisor.children import started
-from kqi_hub.supervisor.up import Start, stop_work
+from kqi_hub.supervisor.lock import end_holder
+from kqi_hub.supervisor.up import Start, check_machine
 from kqi_hub.supervisor.up import up as run_platform
+from kqi_hub.supervisor.work import stop_work
 
 State = Annotated[Path | None, typer.Option("--state", help=t("help.state"))]
 Config = Annotated[Path | None, typer.Option("--config", help=t("help.config"))]
@@ -52,20 +50,10 @@ def down(
 ) -> None:
     with plainly():
         settings = settings_of(config, state)
+        typer.echo(t("down.done" if end_holder(settings, _DOWN_S) else "down.not_up"))
+        # Afterwards: while it runs, the platform would start what waits in the queue.
         if work:
             asyncio.run(_stop_work(settings))
-        pid = _supervisor(settings)
-        if pid is None:
-            typer.echo(t("down.not_up"))
-            return
-        began = started(pid)
-        os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + _DOWN_S
-        while started(pid) == began and time.monotonic() < end:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            time.sleep(0.05)
-        typer.echo(t("down.done"))
 
 
 def migrate(state: State = None, config: Config = None) -> None:
@@ -78,7 +66,8 @@ def migrate(state: State = None, config: Config = None) -> None:
 def check_config(state: State = None, config: Config = None) -> None:
     with plainly():
         settings = settings_of(config, state)
-        typer.echo(settings.model_dump_json(indent=2))
+        typer.echo(json.dumps(_shown(settings), indent=2, ensure_ascii=False))
+        check_machine(settings)
         asyncio.run(_describe(settings))
 
 
@@ -121,16 +110,12 @@ async def _stop_work(settings: Settings) -> None:
         await backend.close()
 
 
-def _supervisor(settings: Settings) -> int | None:
-    """Return the number of the supervisor at work on this state."""
-    try:
-        text = (settings.state / "run" / "supervisor.lock").read_text("utf-8").strip()
-    except OSError:
-        return None
-    command = Path(f"/proc/{text}/cmdline")
-    if not text.isdigit() or not command.exists() or b"kqi" not in command.read_bytes():
-        return None
-    return int(text)
+def _shown(settings: Settings) -> dict[str, Any]:
+    """Return the settings without what may be secret: variables of runs, and what is passed through to JupyterHub."""
+    shown = settings.model_dump(mode="json")
+    shown["defaults"] = dict.fromkeys(settings.defaults, "…")
+    shown["traits"] = {name: dict.fromkeys(traits, "…") for name, traits in settings.traits.items()}
+    return shown
 
 
 def _unit(settings: Settings, config: Path | None) -> str:

@@ -23,6 +23,7 @@ class PasswordFault(StrEnum):
     TOO_SHORT = "password_too_short"
     SAME = "password_same"
     TOO_LONG = "password_too_long"
+    BAD_CHARACTER = "password_bad_character"
     LOCKED = "account_locked"
 
 

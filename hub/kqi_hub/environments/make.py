@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import uv
 
+from kqi_hub.environments.installer import installed
 from kqi_hub.errors import Invalid
 from kqi_hub.settings import Settings, installer_environment
+from kqi_spawner.local.accounts import ensure_account
 
 DEFAULT = "default"
 DEFAULT_REQUIREMENTS = Path(__file__).parent / "default.txt"
@@ -86,24 +90,38 @@ def remove(settings: Settings, name: str) -> None:
             shutil.rmtree(built)
 
 
-def readable_python(settings: Settings) -> Path:
-    """Return an interpreter that other accounts can run: ours, one of the machine's, or a copy of ours."""
+def readable_python(settings: Settings, folders: Sequence[str] = ("/usr/local/bin", "/usr/bin")) -> Path:
+    """Return an interpreter that other accounts can run: ours, one of the machine's `folders`, or a copy of ours."""
     ours = Path(sys.base_prefix)
     own = ours / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if _passable(own):
-        return own
-    for version in (14, 13, 12, 11):
-        for folder in ("/usr/local/bin", "/usr/bin"):
-            candidate = Path(folder) / f"python3.{version}"
-            if candidate.exists() and _passable(candidate.resolve()):
-                return candidate
+    others = [Path(folder) / f"python3.{version}" for version in (14, 13, 12, 11) for folder in folders]
+    for candidate in (own, *others):
+        if _passable(candidate.resolve()) and _works(settings, candidate):
+            return candidate
     copy = settings.state / "python" / ours.name
     if not copy.exists():
         building = copy.with_name(f".{copy.name}.building")
         shutil.rmtree(building, ignore_errors=True)
         shutil.copytree(ours, building, symlinks=True, ignore=shutil.ignore_patterns("test", "tests", "__pycache__"))
         os.replace(building, copy)
+    if not _works(settings, copy / "bin" / own.name):
+        # Such as one that looks for its library where only root may go.
+        shutil.rmtree(copy)
+        raise Invalid("python_not_usable", path=ours)
     return copy / "bin" / own.name
+
+
+def _works(settings: Settings, python: Path) -> bool:
+    """Return whether the account of the workloads can run it, by doing so."""
+    identity: list[str] = []
+    if os.geteuid() == 0:
+        uid, gid = ensure_account(settings.engine.run_as)
+        identity = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+    trial = [*identity, str(python), "-I", "-c", "import ctypes, hashlib, sqlite3, ssl"]
+    try:
+        return subprocess.run(trial, capture_output=True, timeout=30, cwd="/", check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _passable(path: Path) -> bool:
@@ -122,20 +140,12 @@ def _check_name(name: str) -> None:
 
 
 async def _uv(settings: Settings, *arguments: str) -> None:
-    cache = settings.state / "cache" / "uv"
-    process = await asyncio.create_subprocess_exec(
-        uv.find_uv_bin(),
-        *arguments,
-        env={
-            **installer_environment(),
-            "UV_CACHE_DIR": str(cache),
-            "UV_LINK_MODE": "copy",
-            "UV_PYTHON_DOWNLOADS": "never",
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        umask=0o022,
-    )
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise Invalid("image_not_built", message=output.decode("utf-8", "replace").strip()[-1500:])
+    environment = {
+        **installer_environment(),
+        "UV_CACHE_DIR": str(settings.state / "cache" / "uv"),
+        "UV_LINK_MODE": "copy",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+    said = await installed([uv.find_uv_bin(), *arguments], environment)
+    if said is not None:
+        raise Invalid("image_not_built", message=said[-1500:])

@@ -10,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Any as AnyTrait
 
 from kqi_hub.db.engine import Database
-from kqi_hub.directory.base import Directory, Entry, Refusal, Refused
+from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Refused
 from kqi_hub.directory.local import LocalDirectory
 from kqi_hub.errors import Unavailable
-from kqi_hub.jupyterhub.limits import Attempts
+from kqi_hub.jupyterhub.limits import Attempts, network_address
 from kqi_hub.settings import Settings
 from kqi_spawner.workload import Secret
 
@@ -42,13 +42,31 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
 
     async def check(self, name: str, password: Secret) -> Entry | Refused:
         """Ask the directory; names and passwords that nobody can have are not even looked up."""
-        if not NAME.fullmatch(name) or not password.reveal() or "\0" in password.reveal():
+        if not NAME.fullmatch(name) or not can_be_typed(password):
             return Refused(why=Refusal.WRONG)
         try:
             return await self.directory.verify(name, password)
         except (Unavailable, SQLAlchemyError) as error:
             log.error("directory did not answer", exc_info=error)
             return Refused(why=Refusal.UNREACHABLE)
+
+    async def change(self, name: str, old: Secret, new: Secret) -> PasswordFault | Refusal | None:
+        """Change a password; None means done. One that nobody could sign in with is never set."""
+        if not can_be_typed(old):
+            return PasswordFault.WRONG_OLD
+        if new.reveal() and not can_be_typed(new):
+            return PasswordFault.BAD_CHARACTER
+        try:
+            return await self.directory.change_password(name, old, new)
+        except (Unavailable, SQLAlchemyError) as error:
+            log.error("directory did not answer", exc_info=error)
+            return Refusal.UNREACHABLE
+
+    def wait_s(self, request: Any) -> int:
+        """Count an attempt of whoever sent the request; return for how long they may not try, 0 if they may."""
+        forwarded = str(request.headers.get("X-Forwarded-For", ""))
+        trusted = self.parent.trusted_downstream_ips if self.parent else ()
+        return self.attempts.wait_s(network_address(forwarded, "this machine", trusted))
 
     async def authenticate(self, handler: Any, data: dict[str, Any]) -> dict[str, Any] | None:
         """Our pages check the password themselves and hand in the entry that the directory gave."""
@@ -61,6 +79,10 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
         except (Unavailable, SQLAlchemyError):
             return True  # who is signed in goes on while the directory is away
         return model(entry) if entry else False
+
+
+def can_be_typed(password: Secret) -> bool:
+    return bool(password.reveal()) and "\0" not in password.reveal()
 
 
 def model(entry: Entry) -> dict[str, Any]:

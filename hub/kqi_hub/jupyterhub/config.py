@@ -1,12 +1,13 @@
 """JupyterHub's configuration, from our settings."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 
-from kqi_hub.jupyterhub.authenticator import KqiAuthenticator
+from kqi_hub.i18n import LANGUAGES, choose, text
+from kqi_hub.jupyterhub.authenticator import NAME, KqiAuthenticator
 from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, SignIn
 from kqi_hub.jupyterhub.rest import MakeToken, Verify
 from kqi_hub.runtime import Runtime, kept_secret
@@ -62,6 +63,7 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.cookie_secret = bytes.fromhex(kept_secret(settings, "cookie-secret").reveal())
     c.CryptKeeper.keys = [bytes.fromhex(kept_secret(settings, "crypt-key").reveal())]
     c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_vars = {"kqi_texts": {code: _pending_texts(code) for code in LANGUAGES}}
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.allow_named_servers = True
     c.JupyterHub.oauth_require_pkce = True
@@ -72,6 +74,11 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.log_format = "%(levelname)s %(message)s"
     if settings.server.subdomain_host:
         c.JupyterHub.subdomain_host = settings.server.subdomain_host
+
+
+def _pending_texts(language: str) -> dict[str, str]:
+    keys = ("starting", "log", "stop", "stopping", "stopped", "not_stopped")
+    return {key: text(f"spawn.{key}", language) for key in keys}
 
 
 def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
@@ -97,6 +104,7 @@ def _people(c: Any, settings: Settings) -> None:
     KqiAuthenticator.pages = PAGES
     c.JupyterHub.authenticator_class = KqiAuthenticator
     c.KqiAuthenticator.platform = settings
+    c.Authenticator.username_pattern = f"^{NAME.pattern}$"
     c.Authenticator.allow_all = True  # who may sign in is the directory's decision
     c.Authenticator.manage_groups = True
     c.Authenticator.enable_auth_state = True
@@ -108,11 +116,17 @@ def _leave_to_the_api(_spawner: object, _options: object) -> None:
     """A person's options are a request; the api has validated and recorded them under the number of the run."""
 
 
+def _say(key: str, accept_language: str, params: Mapping[str, object]) -> str:
+    return text(key, choose(accept_language), params)
+
+
 def _servers(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBackend) -> None:
     c.JupyterHub.spawner_class = KqiLocalSpawner
     c.KqiLocalSpawner.open_backend = open_backend
     c.KqiLocalSpawner.api_url = f"http://{runtime.api_host}:{runtime.api_port}/services/kqi/api/v1"
     c.KqiLocalSpawner.api_token_file = str(settings.secrets / "service-token")
+    c.KqiLocalSpawner.contexts_folder = str(settings.hub_state / "servers")
+    c.KqiLocalSpawner.say = _say
     c.Spawner.http_timeout, c.Spawner.start_timeout = 120, 300
     c.Spawner.default_url = "/lab"
     c.Spawner.apply_user_options = _leave_to_the_api

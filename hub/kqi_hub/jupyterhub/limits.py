@@ -1,8 +1,9 @@
 """A bound on how often one network address may try to sign in."""
 
+import ipaddress
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 _MINUTE_S = 60.0
 
@@ -27,3 +28,22 @@ class Attempts:
         if len(self._times) > self._remembered:
             self._times.popitem(last=False)
         return max(1, math.ceil(_MINUTE_S - (now - times[0]))) if refused else 0
+
+
+def network_address(forwarded: str, peer: str, trusted: Collection[str] = ()) -> str:
+    """Return whose attempts are counted together: the last address of X-Forwarded-For that no proxy of ours has.
+
+    Whoever asks may write X-Real-Ip and the front of X-Forwarded-For; only its end is our proxy's. An IPv6 network of
+    64 bits counts as one, because one household is given so many addresses.
+    """
+    chain = [part.strip() for part in forwarded.split(",") if part.strip()]
+    found = next((part for part in reversed(chain) if part not in trusted), peer)
+    try:
+        address = ipaddress.ip_address(found)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))

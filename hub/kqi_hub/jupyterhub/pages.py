@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,9 +11,10 @@ from urllib.parse import quote
 from jupyterhub.handlers import BaseHandler
 from tornado.web import authenticated
 
-from kqi_hub.directory.base import Entry, PasswordFault, Refusal, Refused
+from kqi_hub.directory.base import Entry, Refusal, Refused
 from kqi_hub.i18n import LANGUAGES, choose, text
 from kqi_hub.jupyterhub.authenticator import NAME
+from kqi_hub.jupyterhub.ways import HOME, way_on
 from kqi_hub.runtime import kept_secret
 from kqi_spawner.workload import Secret
 
@@ -41,10 +43,7 @@ class Page(BaseHandler):  # type: ignore[misc]
 
     def way_on(self) -> str:
         """Return where to go after signing in: a path of ours, whatever was asked for."""
-        asked = str(self.get_argument("next", ""))
-        decoded = asked.replace("\\", "/")
-        plain = asked.startswith("/") and not decoded.startswith("//") and not any(char <= " " for char in asked)
-        return asked if plain and len(asked) < 2000 and ":" not in asked.split("?")[0] else "/services/kqi/"
+        return way_on(str(self.get_argument("next", "", strip=False)))
 
     async def show(self, template: str, status: int = 200, **values: Any) -> None:
         asked = self.get_query_argument("lang", "")
@@ -64,7 +63,7 @@ class Page(BaseHandler):  # type: ignore[misc]
         self.redirect(self.way_on())
 
     def waits(self) -> int:
-        return int(self.authenticator.attempts.wait_s(self.request.remote_ip or ""))
+        return int(self.authenticator.wait_s(self.request))
 
 
 class SignIn(Page):
@@ -86,10 +85,12 @@ class SignIn(Page):
         entry = await self.authenticator.check(name, Secret(self.field("password")))
         if isinstance(entry, Refused):
             self.log.warning("sign-in refused: %s", entry.why.value)
-            await self._form(403, name, refusal_text(self, entry))
+            await self._form(503 if entry.why is Refusal.UNREACHABLE else 403, name, refusal_text(self, entry))
         elif entry.must_change:
             expires = int(time.time()) + _CHANGE_LIFE_S
-            self.set_cookie(_CHANGE, signed(self, f"{entry.name}:{expires}"), httponly=True, samesite="strict")
+            secure = self.request.protocol == "https"
+            kept = signed(self, f"{entry.name}:{expires}")
+            self.set_cookie(_CHANGE, kept, httponly=True, samesite="strict", secure=secure)
             self.redirect(f"/hub/kqi/first-password?next={quote(self.way_on())}")
         else:
             await self.sign_in(entry)
@@ -116,7 +117,9 @@ class FirstPassword(Page):
             return
         fault = await change(self, name)
         if fault:
-            await self.show("kqi_password.html", 400, person=name, fault=fault, first=True, next=self.way_on())
+            await self.show(
+                "kqi_password.html", fault.status, person=name, fault=fault.text, first=True, next=self.way_on()
+            )
             return
         self.clear_cookie(_CHANGE)
         entry = await self.authenticator.check(name, Secret(self.field("new")))
@@ -136,35 +139,39 @@ class ChangePassword(Page):
 
     @authenticated
     async def get(self) -> None:
-        await self.show(
-            "kqi_password.html", person=self.current_user.name, fault="", first=False, next="/services/kqi/"
-        )
+        await self.show("kqi_password.html", person=self.current_user.name, fault="", first=False, next=HOME)
 
     @authenticated
     async def post(self) -> None:
         name = self.current_user.name
         fault = await change(self, name)
         if fault:
-            await self.show("kqi_password.html", 400, person=name, fault=fault, first=False, next="/services/kqi/")
+            await self.show("kqi_password.html", fault.status, person=name, fault=fault.text, first=False, next=HOME)
             return
-        await self.show("kqi_password.html", person=name, fault="", first=False, done=True, next="/services/kqi/")
+        await self.show("kqi_password.html", person=name, fault="", first=False, done=True, next=HOME)
 
 
-async def change(page: Page, name: str) -> str:
-    """Change the password as the form says; return what is wrong, or nothing."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    status: int
+    text: str
+
+
+async def change(page: Page, name: str) -> Fault | None:
+    """Change the password as the form says; return what is wrong, or None."""
     wait = page.waits()
     if wait:
-        return page.t("too_many_attempts", retry_after_s=wait)
+        return Fault(429, page.t("too_many_attempts", retry_after_s=wait))
     new = page.field("new")
     if new != page.field("again"):
-        return page.t("password_not_alike")
-    fault: PasswordFault | None = await page.authenticator.directory.change_password(
-        name, Secret(page.field("old")), Secret(new)
-    )
+        return Fault(400, page.t("password_not_alike"))
+    fault = await page.authenticator.change(name, Secret(page.field("old")), Secret(new))
     if fault:
-        return page.t(fault.value, length=page.authenticator.settings.sign_in.password_min_length)
+        rules = page.authenticator.settings.sign_in
+        said = page.t(fault.value, length=rules.password_min_length, minutes=-(-rules.lock_s // 60))
+        return Fault(503 if fault is Refusal.UNREACHABLE else 400, said)
     _forget_initial_password(page, name)
-    return ""
+    return None
 
 
 def refusal_text(page: Page, refused: Refused) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 from jupyterhub.handlers import BaseHandler
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from kqi import schema
+from kqi_hub.db.engine import Database
 from kqi_hub.directory.base import Refusal, Refused
 from kqi_hub.i18n import choose, text
 from kqi_hub.identity import people, tokens
@@ -50,7 +52,7 @@ class Rest(BaseHandler):  # type: ignore[misc]
 
     async def credentials(self) -> _Credentials | None:
         """Return what was sent if an attempt is allowed; otherwise the answer is given."""
-        wait = self.authenticator.attempts.wait_s(self.request.remote_ip or "")
+        wait = self.authenticator.wait_s(self.request)
         if wait:
             self.problem(429, "too_many_attempts", retry_after_s=wait)
             return None
@@ -77,22 +79,36 @@ class MakeToken(Rest):
         if entry.must_change:
             self.problem(403, "must_change_password")
             return
-        async with self.authenticator.database.write() as session:
-            person = await people.person_named(session, entry.name)
-            if person is None:
-                self.problem(401, Refusal.WRONG.value)
-                return
-            secret, row = await tokens.create(session, person.id, given.name, lasts=_LIFE)
-        info = schema.Token(
-            id=row.id,
-            name=row.name,
-            created_at=row.created_at,
-            expires_at=row.expires_at or row.created_at,
-            last_used_at=None,
-        )
+        try:
+            made = await _made(self.authenticator.database, entry.name, given.name)
+        except SQLAlchemyError as error:
+            self.log.error("no token could be kept", exc_info=error)
+            self.problem(503, Refusal.UNREACHABLE.value)
+            return
+        if made is None:
+            self.problem(401, Refusal.WRONG.value)
+            return
+        # This is a sign-in, too: without a user at the hub, a person of programs alone could never have a server.
+        await self.auth_to_user(await self.authenticator.get_authenticated_user(self, {"entry": entry}))
         self.set_status(201)
         self.set_header("Content-Type", "application/json")
-        self.finish(schema.NewToken(token=secret.reveal(), info=info).model_dump_json())
+        self.finish(made.model_dump_json())
+
+
+async def _made(database: Database, person_name: str, name: str) -> schema.NewToken | None:
+    async with database.write() as session:
+        person = await people.person_named(session, person_name)
+        if person is None:
+            return None
+        secret, row = await tokens.create(session, person.id, name, lasts=_LIFE)
+    info = schema.Token(
+        id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        expires_at=row.expires_at or row.created_at,
+        last_used_at=None,
+    )
+    return schema.NewToken(token=secret.reveal(), info=info)
 
 
 class Verify(Rest):

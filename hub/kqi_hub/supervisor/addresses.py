@@ -1,7 +1,7 @@
 """Ports: the public one as configured, the inner ones chosen once and kept, because running servers know them."""
 
+import secrets
 import socket
-from dataclasses import replace
 
 from kqi_hub.errors import ConfigError
 from kqi_hub.runtime import Runtime
@@ -10,30 +10,35 @@ from kqi_hub.settings import Settings
 
 def choose(settings: Settings) -> Runtime:
     """Return the addresses of this start. Raises ConfigError when the public port is taken."""
-    if not _free(settings.server.bind, settings.server.port):
-        raise ConfigError("port_in_use", port=settings.server.port, bind=settings.server.bind)
+    check_public(settings)
     try:
         kept = Runtime.load(settings)
+        before = [kept.hub_port, kept.api_port, int(kept.proxy_api_url.rsplit(":", 1)[1])]
     except ConfigError:
-        kept = None
-    if kept is not None and all(_free("127.0.0.1", port) for port in _ports(kept)):
-        runtime = replace(kept, public_url=settings.url)
-    else:
-        hub, api, proxy = _three_free()
-        runtime = Runtime(
-            public_url=settings.url,
-            hub_url=f"http://127.0.0.1:{hub}/hub",
-            hub_port=hub,
-            api_host="127.0.0.1",
-            api_port=api,
-            proxy_api_url=f"http://127.0.0.1:{proxy}",
-        )
+        before = [0, 0, 0]
+    taken = {settings.server.port}
+    ports = []
+    for port in before:
+        # Each by itself: somebody on the proxy's port is no reason for servers to lose the hub.
+        ports.append(port if port and port not in taken and _free("127.0.0.1", port) else _drawn(taken))
+        taken.add(ports[-1])
+    hub, api, proxy = ports
+    runtime = Runtime(
+        public_url=settings.url,
+        hub_url=f"http://127.0.0.1:{hub}/hub",
+        hub_port=hub,
+        api_host="127.0.0.1",
+        api_port=api,
+        proxy_api_url=f"http://127.0.0.1:{proxy}",
+    )
     runtime.save(settings)
     return runtime
 
 
-def _ports(runtime: Runtime) -> tuple[int, int, int]:
-    return runtime.hub_port, runtime.api_port, int(runtime.proxy_api_url.rsplit(":", 1)[1])
+def check_public(settings: Settings) -> None:
+    """Raises ConfigError when the address for people cannot be had."""
+    if not _free(settings.server.bind, settings.server.port):
+        raise ConfigError("port_in_use", port=settings.server.port, bind=settings.server.bind)
 
 
 def _free(host: str, port: int) -> bool:
@@ -47,12 +52,10 @@ def _free(host: str, port: int) -> bool:
         return True
 
 
-def _three_free() -> list[int]:
-    probes = [socket.socket() for _ in range(3)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def _drawn(taken: set[int]) -> int:
+    """Return a free port below those that the system hands out: an outgoing connection must not take it meanwhile."""
+    for _ in range(200):
+        port = 10_000 + secrets.randbelow(22_000)
+        if port not in taken and _free("127.0.0.1", port):
+            return port
+    raise ConfigError("port_in_use", port="10000-32000", bind="127.0.0.1")

@@ -1,7 +1,5 @@
 """Backup and restore: both databases, keys and configuration, the list of blobs; with the store if asked."""
 
-import fcntl
-import hashlib
 import io
 import json
 import os
@@ -11,15 +9,21 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from kqi import __version__
 from kqi_hub.db.migrate import check_not_newer
+from kqi_hub.engine import owner
 from kqi_hub.errors import ConfigError, Conflict
 from kqi_hub.settings import Settings
+from kqi_hub.storage.blobs import file_sha256
+from kqi_hub.supervisor import lock
+from kqi_hub.supervisor.unpack import Owners, Packer, Unsafe, unpack
 
 _DATABASES = ("kqi.sqlite", "hub/jupyterhub.sqlite")
-_PLAIN = ("secrets", "config.d", "kqi-hub.toml", "environments")
+_FOLDERS = ("secrets", "config.d")
 _STORE = ("blobs", "datasets", "runs", "homes")
+_MANIFEST = "manifest.json"
 
 
 def backup(settings: Settings, target: Path, *, with_store: bool) -> int:
@@ -41,24 +45,21 @@ def backup(settings: Settings, target: Path, *, with_store: bool) -> int:
 def restore(settings: Settings, source: Path, *, force: bool) -> None:
     """Put a backup's content in place of the state. Refuses while the platform runs, or over a state unless forced."""
     state = settings.state
-    state.mkdir(parents=True, exist_ok=True)
-    if _running(settings):
+    if lock.held(settings):
         raise Conflict("restore_running")
     if (state / "kqi.sqlite").exists() and not force:
         raise Conflict("restore_not_empty", path=state)
-    with tempfile.TemporaryDirectory(dir=state, prefix=".restore-") as folder:
+    (state / "run").mkdir(mode=0o711, parents=True, exist_ok=True)
+    with lock.only_one(settings), tempfile.TemporaryDirectory(dir=state, prefix=".restore-") as folder:
         unpacked = Path(folder)
-        try:
-            with tarfile.open(source, "r:gz") as archive:
-                archive.extractall(unpacked, filter="data")
-            manifest = json.loads((unpacked / "manifest.json").read_text("utf-8"))
-        except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            raise ConfigError("backup_not_readable", path=source, message=str(error)) from error
-        check_not_newer(f"sqlite:///{unpacked / 'state' / 'kqi.sqlite'}")
-        _check(unpacked, manifest)
+        _unpack(settings, source, unpacked)
         for suffix in ("-wal", "-shm"):
             for name in _DATABASES:
                 Path(f"{state / name}{suffix}").unlink(missing_ok=True)
+        if (unpacked / "state" / "environments").exists():
+            # One by one: those that are here stay.
+            _move(unpacked / "state" / "environments", settings.environments)
+            (unpacked / "state" / "environments").rmdir()
         _move(unpacked / "state", state)
         if (unpacked / "store").exists():
             _move(unpacked / "store", settings.store)
@@ -68,34 +69,52 @@ def restore(settings: Settings, source: Path, *, force: bool) -> None:
 
 
 def _add_all(settings: Settings, archive: tarfile.TarFile, with_store: bool) -> None:
-    hashes = {}
+    packer = Packer(archive)
     with tempfile.TemporaryDirectory(dir=settings.state / "run") as folder:
-        for name in _DATABASES:
-            source = settings.state / name
-            if source.exists():
-                copy = Path(folder) / Path(name).name
-                _copy_database(source, copy)
-                hashes[name] = hashlib.sha256(copy.read_bytes()).hexdigest()
-                archive.add(copy, f"state/{name}")
-    for name in _PLAIN:
+        # The databases first: what they name is in the store by then, and stays there.
+        copies = _copy_databases(settings, Path(folder))
+        _add_text(archive, _MANIFEST, json.dumps(_manifest(settings, copies, with_store), indent=1))
+        for name, copy in copies.items():
+            archive.add(copy, f"state/{name}")
+    for name in _FOLDERS:
         if (settings.state / name).exists():
-            archive.add(settings.state / name, f"state/{name}", filter=_without_builds)
+            packer.add(settings.state / name, f"state/{name}")
+    if (settings.state / "kqi-hub.toml").exists():
+        archive.add(settings.state / "kqi-hub.toml", "state/kqi-hub.toml")
+    # What `uv` built is made again from its requirements; the names that point to it are kept.
+    for pointer in settings.environments.glob("*/environment.json"):
+        archive.add(pointer, f"state/environments/{pointer.parent.name}/environment.json")
+    for name in _STORE if with_store else ():
+        if (settings.store / name).exists():
+            packer.add(settings.store / name, f"store/{name}")
+
+
+def _copy_databases(settings: Settings, folder: Path) -> dict[str, Path]:
+    copies = {}
+    for name in _DATABASES:
+        if (settings.state / name).exists():
+            copies[name] = folder / Path(name).name
+            _copy_database(settings.state / name, copies[name])
+            copies[name].chmod(0o600)
+    return copies
+
+
+def _manifest(settings: Settings, copies: dict[str, Path], with_store: bool) -> dict[str, Any]:
     blobs = [path for path in (settings.store / "blobs").rglob("*") if path.is_file()]
-    manifest = {
+    return {
         "version": __version__,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "databases": hashes,
+        "databases": {name: file_sha256(copy) for name, copy in copies.items()},
         "blobs": {path.name: path.stat().st_size for path in blobs},
         "store": with_store,
+        "owner": owner(settings),
     }
-    text = json.dumps(manifest, indent=1).encode()
-    member = tarfile.TarInfo("manifest.json")
-    member.size, member.mode = len(text), 0o600
-    archive.addfile(member, io.BytesIO(text))
-    if with_store:
-        for name in _STORE:
-            if (settings.store / name).exists():
-                archive.add(settings.store / name, f"store/{name}")
+
+
+def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(text.encode()), 0o600
+    archive.addfile(member, io.BytesIO(text.encode()))
 
 
 def _copy_database(source: Path, target: Path) -> None:
@@ -107,15 +126,32 @@ def _copy_database(source: Path, target: Path) -> None:
         writing.close()
 
 
-def _without_builds(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """What `uv` built is made again from its requirements; the names that point to it are kept."""
-    return None if "/.built" in member.name else member
+def _unpack(settings: Settings, source: Path, into: Path) -> None:
+    try:
+        with tarfile.open(source, "r:gz") as archive:
+            members = iter(archive)
+            first = next(members, None)
+            content = archive.extractfile(first) if first is not None and first.name == _MANIFEST else None
+            if content is None:
+                raise ConfigError("backup_not_readable", path=source, message=_MANIFEST)
+            manifest = json.loads(content.read())
+            then = manifest["owner"]
+            unpack(members, archive, into, Owners(tuple(then) if then else None, owner(settings)))
+    except (tarfile.TarError, Unsafe, OSError, ValueError, LookupError, TypeError, EOFError) as error:
+        raise ConfigError("backup_not_readable", path=source, message=str(error)) from error
+    _check(into, manifest)
+    check_not_newer(f"sqlite:///{into / 'state' / 'kqi.sqlite'}")
 
 
-def _check(unpacked: Path, manifest: dict[str, dict[str, str]]) -> None:
-    for name, digest in manifest["databases"].items():
-        if hashlib.sha256((unpacked / "state" / name).read_bytes()).hexdigest() != digest:
-            raise ConfigError("backup_not_readable", path=name, message="SHA-256")
+def _check(unpacked: Path, manifest: dict[str, Any]) -> None:
+    """Raises ConfigError unless databases and blobs are, byte for byte, what was packed."""
+    expected = {unpacked / "state" / name: digest for name, digest in manifest["databases"].items()}
+    if manifest["store"]:
+        blobs = unpacked / "store" / "blobs" / "sha256"
+        expected |= {blobs / digest[:2] / digest: digest for digest in manifest["blobs"]}
+    for path, digest in expected.items():
+        if not path.is_file() or file_sha256(path) != digest:
+            raise ConfigError("backup_not_readable", path=path.relative_to(unpacked), message="SHA-256")
 
 
 def _move(source: Path, target: Path) -> None:
@@ -131,15 +167,3 @@ def _move(source: Path, target: Path) -> None:
             shutil.rmtree(old)
         else:
             old.unlink(missing_ok=True)
-
-
-def _running(settings: Settings) -> bool:
-    path = settings.state / "run" / "supervisor.lock"
-    if not path.exists():
-        return False
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False

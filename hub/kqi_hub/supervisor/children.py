@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kqi_hub.environments.installer import dying_with_us
+from kqi_hub.supervisor.lock import gone
+
 Say = Callable[[str, str], None]
 _BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STEADY_S = 30.0
 _GRACE_S = 10.0
+_STALE_S = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,7 +27,9 @@ class Child:
     environment: Mapping[str, str]
     pid_file: Path
     say: Say
+    again: Callable[[], None] = lambda: None  # called at each start but the first
     process: asyncio.subprocess.Process | None = field(default=None)
+    _asked: bool = field(default=False)
 
     async def keep(self) -> None:
         """Run it again whenever it ends, with a growing pause; end it when cancelled."""
@@ -33,29 +38,42 @@ class Child:
         try:
             while True:
                 began = loop.time()
-                await self._run()
-                failures = 0 if loop.time() - began > _STEADY_S else failures + 1
+                how = await self._run()
+                failures = 0 if self._asked or loop.time() - began > _STEADY_S else failures + 1
                 pause = _BACK_OFF_S[min(failures, len(_BACK_OFF_S)) - 1] if failures else 0.0
-                self.say(self.name, f"ended, starting it again in {pause:g} s")
+                self._asked = False
+                self.say(self.name, f"ended ({how}), starting it again in {pause:g} s")
                 await asyncio.sleep(pause)
+                self.again()
         finally:
             await self._end()
 
-    async def _run(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            *_dying_with_us(self.command),
-            env=dict(self.environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C of the terminal is for the supervisor, which then ends its children in order.
-            start_new_session=True,
-        )
+    def restart(self) -> None:
+        """End it so that it starts anew at once."""
+        if self.process is not None and self.process.returncode is None:
+            self._asked = True
+            self.process.terminate()
+
+    async def _run(self) -> str:
+        """Run it once and return how it ended."""
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *dying_with_us(self.command),
+                env=dict(self.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                # Ctrl-C of the terminal is for the supervisor, which then ends its children in order.
+                start_new_session=True,
+            )
+        except OSError as error:
+            return str(error)
         temporary = self.pid_file.with_suffix(".new")
         temporary.write_text(f"{self.process.pid} {started(self.process.pid)}", "utf-8")
         os.replace(temporary, self.pid_file)
         await self._relay(self.process)
-        await self.process.wait()
+        code = await self.process.wait()
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - asked for above
@@ -84,16 +102,33 @@ class Child:
 
 
 def end_stale(folder: Path) -> list[int]:
-    """End processes that an earlier supervisor left behind, by number and start time; return their numbers."""
+    """End processes that an earlier supervisor left behind, by number and start time; return their numbers.
+
+    They are gone, and their ports free, when this returns.
+    """
     ended = []
     for path in folder.glob("*.pid"):
         number, _, began = path.read_text("utf-8").partition(" ")
-        if number.isdigit() and began and started(int(number)) == began:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(number), signal.SIGKILL)
-                ended.append(int(number))
+        if number.isdigit() and began and _kill(int(number), began):
+            ended.append(int(number))
         path.unlink()
     return ended
+
+
+def _kill(pid: int, began: str) -> bool:
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # Looked at after it was opened: the number cannot have changed owners in between.
+        if started(pid) != began:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        return gone(process, _STALE_S)
+    finally:
+        os.close(process)
 
 
 def started(pid: int) -> str:
@@ -103,8 +138,3 @@ def started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]
-
-
-def _dying_with_us(command: Sequence[str]) -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else list(command)

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from kqi_hub.environments.installer import installed
 from kqi_hub.errors import ConfigError
 from kqi_hub.runtime import Runtime
 from kqi_hub.settings import Settings, installer_environment
@@ -69,17 +70,16 @@ def command(settings: Settings, runtime: Runtime, node: Node, script: Path) -> l
 async def _npm(node: Node, folder: Path) -> None:
     environment = installer_environment()
     environment["PATH"] = f"{Path(node.node).parent}:{environment.get('PATH', '/usr/bin:/bin')}"
-    process = await asyncio.create_subprocess_exec(
-        *node.npm,
-        *("ci", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"),
-        cwd=folder,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise ConfigError("proxy_not_installed", message=output.decode("utf-8", "replace").strip()[-800:])
+    options = ("ci", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+    said = await installed([*node.npm, *options], environment, folder)
+    if said is not None:
+        raise ConfigError("proxy_not_installed", message=_reason(said))
+
+
+def _reason(said: str) -> str:
+    """Return what npm says in a line: without its prefix and the frames of its own stack."""
+    lines = [line.removeprefix("npm error").strip() for line in said.splitlines()]
+    return "; ".join([line for line in lines if line and not line.startswith("at ")][:4])[:500]
 
 
 def _version(node: str) -> int:

@@ -34,8 +34,12 @@ def prepare_folders(settings: Settings) -> None:
         settings.state.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             settings.state.chmod(0o755)
-        for folder in (settings.secrets, settings.hub_state, settings.state / "run"):
+        for folder in (settings.secrets, settings.hub_state):
             folder.mkdir(mode=0o700, exist_ok=True)
+        run = settings.state / "run"
+        run.mkdir(exist_ok=True)
+        # Entered, not listed, by the workloads' account: the engine keeps a folder for each workload in it.
+        run.chmod(0o711)
         for folder in (settings.environments, settings.store):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         probe = settings.state / "run" / ".write-test"

@@ -1,15 +1,13 @@
 """Start the platform and keep it until it is told to stop."""
 
 import asyncio
-import contextlib
-import fcntl
-import os
 import shutil
 import signal
+import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from kqi_hub.engine import open_backend
@@ -21,15 +19,14 @@ from kqi_hub.settings import Settings
 from kqi_hub.storage.store import Store
 from kqi_hub.supervisor import CONFIG_FILE, addresses, proxy, state
 from kqi_hub.supervisor.children import Child, end_stale
+from kqi_hub.supervisor.lock import only_one
+from kqi_hub.supervisor.work import running_work, stop_work
 from kqi_spawner.errors import BackendError
 from kqi_spawner.local.backend import LocalBackend
-from kqi_spawner.local.ledger import names as ledger_names
-from kqi_spawner.names import WorkloadName
-from kqi_spawner.status import Phase
 
 Say = Callable[[str, str], None]
+Told = asyncio.Queue[int | KqiError]
 _AGAIN_S = 5.0
-_GRACE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,69 +43,63 @@ class Start:
 async def up(start: Start) -> None:
     """Run the platform in the foreground. Raises ConfigError, having made nothing, for what keeps it from starting."""
     settings = start.settings
-    _check_programs()
+    check_machine(settings)
+    if not settings.state.exists():
+        addresses.check_public(settings)
     state.prepare_folders(settings)
-    with _only_one(settings):
+    with only_one(settings):
         end_stale(settings.state / "run")
         runtime = addresses.choose(settings)
         Store(settings.store).prepare()
         await asyncio.to_thread(state.migrate_database, settings)
         for name in ("service-token", "proxy-token", "cookie-secret", "crypt-key"):
             kept_secret(settings, name)
-        first = await state.first_account(settings)
+        # Before the first account: its password must not be lost to a start that comes to nothing.
         backend = await _engine(settings)
         try:
-            async with _children(start, runtime):
-                await _announce(start, runtime, first, backend)
-                await _until_told(start, backend)
+            first = await state.first_account(settings)
+            told = _told()
+            async with _children(start, runtime, told):
+                announcing = asyncio.create_task(_announce(start, runtime, first, backend))
+                stop_too = await _until_told(start, backend, told)
+                announcing.cancel()
+            if stop_too:
+                await stop_work(backend, settings)
+            start.say("kqi-hub", text("setup.work_stopped" if stop_too else "setup.stopped", start.language))
         finally:
             await backend.close()
 
 
-async def stop_work(backend: LocalBackend, settings: Settings) -> list[str]:
-    """Stop everything that runs, with grace; return the names."""
-    names = await running_work(backend, settings)
-    for name in names:
-        await backend.stop(name, grace_s=_GRACE_S)
-    async with asyncio.timeout(_GRACE_S * 3):
-        async for _changed in _changes(backend):
-            if not await running_work(backend, settings):
-                break
-    return [str(name) for name in names]
-
-
-async def _changes(backend: LocalBackend) -> AsyncIterator[None]:
-    """Yield at once, and again whenever the engine says that something changed."""
-    yield
-    async for _name in backend.changes():
-        yield
-
-
-async def running_work(backend: LocalBackend, settings: Settings) -> list[WorkloadName]:
-    seen = await backend.observe(list(ledger_names(settings.state / "ledger")))
-    return [name for name, status in seen.items() if status.phase in {Phase.RUNNING, Phase.PENDING}]
-
-
-@contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the lock of this state; the system lets go of it however we end."""
-    with (settings.state / "run" / "supervisor.lock").open("a+") as lock:
+def check_machine(settings: Settings) -> None:
+    """Raises ConfigError for a program that is missing, or a certificate that cannot be used."""
+    for name in ("git", "flock", "setpriv"):
+        if shutil.which(name) is None:
+            raise ConfigError("git_missing" if name == "git" else "program_missing", name=name)
+    server = settings.server
+    if server.tls_cert and server.tls_key:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError("already_up", path=settings.state) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.tls_cert, server.tls_key)
+        except OSError as error:  # ssl.SSLError is one
+            message = error.strerror or str(error)
+            raise ConfigError("tls_unusable", cert=server.tls_cert, key=server.tls_key, message=message) from error
+
+
+def _told() -> Told:
+    """Return where signals arrive from now on, and what ends the platform from within."""
+    told: Told = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, told.put_nowait, number)
+    return told
 
 
 @asynccontextmanager
-async def _children(start: Start, runtime: Runtime) -> AsyncIterator[None]:
+async def _children(start: Start, runtime: Runtime, told: Told) -> AsyncIterator[None]:
+    hub = _child(start, "hub", [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE])
     tasks = [
-        asyncio.create_task(_proxy(start, runtime)),
+        asyncio.create_task(_proxy(start, runtime, hub, told)),
         asyncio.create_task(_environment(start)),
-        asyncio.create_task(_child(start, "hub", [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE]).keep()),
+        asyncio.create_task(hub.keep()),
         asyncio.create_task(_child(start, "api", [sys.executable, "-m", "kqi_hub.commands.serve"]).keep()),
     ]
     try:
@@ -119,17 +110,18 @@ async def _children(start: Start, runtime: Runtime) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _proxy(start: Start, runtime: Runtime) -> None:
-    node = await asyncio.to_thread(proxy.find_node)
+async def _proxy(start: Start, runtime: Runtime, hub: Child, told: Told) -> None:
     try:
+        node = await asyncio.to_thread(proxy.find_node)
         script = await proxy.install(start.settings, node)
     except KqiError as error:
-        start.say("proxy", text(error.code, start.language, error.params))
-        os.kill(os.getpid(), signal.SIGTERM)
+        told.put_nowait(error)
         return
     child = _child(start, "proxy", proxy.command(start.settings, runtime, node, script))
     token = kept_secret(start.settings, "proxy-token").reveal()
     child.environment = {**child.environment, "CONFIGPROXY_AUTH_TOKEN": token}
+    # A new proxy knows no routes, and the hub looks only once a minute: its own start tells all of them in seconds.
+    child.again = hub.restart
     await child.keep()
 
 
@@ -195,27 +187,18 @@ async def _answer(port: int, request: str) -> bytes:
         return b""
 
 
-async def _until_told(start: Start, backend: LocalBackend) -> None:
-    """Return at SIGTERM or SIGHUP, or at Ctrl-C; a second Ctrl-C within five seconds stops the work, too."""
-    loop = asyncio.get_running_loop()
-    told: asyncio.Queue[int] = asyncio.Queue()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, told.put_nowait, number)
+async def _until_told(start: Start, backend: LocalBackend, told: Told) -> bool:
+    """Return at a signal, with whether work is to be stopped, too: only Ctrl-C, twice or with `ONCE=1`, asks for it."""
     how = await told.get()
+    if isinstance(how, KqiError):
+        raise how
+    if how != signal.SIGINT:
+        return False
     work = await running_work(backend, start.settings)
-    if start.once and work:
-        await stop_work(backend, start.settings)
-    elif how == signal.SIGINT and work:
-        start.say("kqi-hub", text("setup.work_goes_on", start.language, {"names": ", ".join(work)}))
-        with contextlib.suppress(TimeoutError):
-            while await asyncio.wait_for(told.get(), _AGAIN_S) != signal.SIGINT:
-                pass
-            await stop_work(backend, start.settings)
-            start.say("kqi-hub", text("setup.work_stopped", start.language))
-    start.say("kqi-hub", text("setup.stopped", start.language))
-
-
-def _check_programs() -> None:
-    for name in ("git", "flock", "setpriv"):
-        if shutil.which(name) is None:
-            raise ConfigError("git_missing" if name == "git" else "program_missing", name=name)
+    if not work or start.once:
+        return bool(work)
+    start.say("kqi-hub", text("setup.work_goes_on", start.language, {"names": ", ".join(work)}))
+    try:
+        return await asyncio.wait_for(told.get(), _AGAIN_S) == signal.SIGINT
+    except TimeoutError:
+        return False

@@ -1,6 +1,9 @@
 """One platform for the tests that only look at it."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +16,12 @@ def platform() -> Iterator[Platform]:
         for name in ("alice", "bob"):
             found.add_user(name)
         yield found
+
+
+@pytest.fixture
+def state_for_all() -> Iterator[Path]:
+    """A folder that every account may enter, unlike `tmp_path`."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-state-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

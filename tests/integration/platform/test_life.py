@@ -32,6 +32,7 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"Port {port}" in refused("--port", port, state=state)
+        assert not state.exists()
     assert "server.prot" in refused(state=state, KQI_HUB__SERVER__PROT="1")
     config = tmp_path / "kqi-hub.toml"
     config.write_text("[server]\nnonsense = 1\n")
@@ -39,6 +40,9 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
     config.write_text("not toml")
     assert "not TOML" in refused("--config", str(config), state=state)
     assert "certificate and a key" in refused("--tls-cert", "/x", state=state)
+    (tmp_path / "pem").write_text("no certificate")
+    pair = ("--tls-cert", str(tmp_path / "pem"), "--tls-key", str(tmp_path / "pem"))
+    assert "cannot be used" in refused(*pair, state=state)
     assert "without TLS" in refused("--bind", "0.0.0.0", state=state)
     (tmp_path / "bin").mkdir()
     for name in ("setpriv", "flock", "sh"):

@@ -8,7 +8,7 @@ import pytest
 
 from kqi.client.account import RootGroup, SignInGroup, TokenGroup
 from kqi.client.datasets import DatasetGroup
-from kqi.client.errors import ApiError, ConnectionFailed, Forbidden, NotFound, Unavailable, UnexpectedAnswer
+from kqi.client.errors import ApiError, ConnectionFailed, Forbidden, Foreign, NotFound, Unavailable, UnexpectedAnswer
 from kqi.client.exchange import DELAYS_S
 from kqi.client.steps import ANSWERABLE, Answer, HttpRequest, Pause, Send
 from kqi.schema import CreateToken, Password, Problem
@@ -90,6 +90,13 @@ def test_the_server_says_how_long_to_wait() -> None:
     script = Script(refusal(429, {"retry-after": "7"}), VERSION)
     RootGroup(script, None).version()
     assert script.pauses == [7]
+
+
+def test_a_proxy_that_has_lost_its_routes_is_waited_for() -> None:
+    lost = Answer(status=404, headers={}, content=b"<html>404</html>")
+    assert RootGroup(Script(lost, lost, VERSION), None).version().version == "1"
+    with pytest.raises(Foreign):
+        RootGroup(Script(*[lost] * 20), None).version()
 
 
 def test_a_wait_for_an_hour_is_left_to_the_person() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import kqi
-from kqi.client.errors import Conflict, NotFound
+from kqi.client.errors import BadFile, Conflict, NotFound
 from kqi.schema import CopyTraining, CreateNotebook, CreateTraining, Phase, StopMode
 
 from .stub import TOKEN, Fault, Stub
@@ -65,6 +65,18 @@ def test_an_attachment_goes_and_comes(client: kqi.Client, tmp_path: Path) -> Non
     assert client.trainings.attachment(run.id, "メモ.txt", tmp_path / "back").read_bytes() == b"note"
     client.trainings.detach(run.id, "メモ.txt")
     assert list(client.trainings.attachments(run.id)) == []
+
+
+async def test_a_large_attachment_is_read_while_it_is_sent(stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(3 * 2**20 + 5))
+    async with kqi.AsyncClient(stub.url, token=TOKEN) as client:
+        run = await client.trainings.create(CreateTraining(title="a", command="print"))
+        await client.trainings.attach(run.id, tmp_path / "large", "named")
+        assert [(held.name, held.size) async for held in client.trainings.attachments(run.id)] == [
+            ("named", 3 * 2**20 + 5)
+        ]
+        with pytest.raises(BadFile):
+            await client.trainings.attach(run.id, tmp_path)
 
 
 def test_the_same_code_is_sent_once(client: kqi.Client, stub: Stub, tmp_path: Path) -> None:

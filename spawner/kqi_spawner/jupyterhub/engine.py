@@ -1,0 +1,64 @@
+"""The engine as the Spawners of one hub share it: opened once, its changes read once."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Iterator
+
+from kqi_spawner.backend import AnnouncesChanges, ExecutionBackend
+from kqi_spawner.names import WorkloadName
+from kqi_spawner.status import Phase, WorkloadStatus
+
+# An engine may announce nothing, and an announcement may be lost; also how often a stop is looked at again.
+_LOOK_S = 1.0
+ALIVE = frozenset({Phase.PENDING, Phase.RUNNING})
+
+
+class SharedEngine:
+    """Belongs to one event loop. A failed attempt to open the engine is tried again by the next who needs it."""
+
+    def __init__(self, opening: Callable[[], Awaitable[ExecutionBackend]]) -> None:
+        self._opening = opening
+        self._lock = asyncio.Lock()
+        self._backend: ExecutionBackend | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._bells: dict[WorkloadName, set[asyncio.Event]] = {}
+
+    async def backend(self) -> ExecutionBackend:
+        """Return the engine. Raises `BackendError`."""
+        async with self._lock:
+            if self._backend is None:
+                self._backend = await self._opening()
+                if isinstance(self._backend, AnnouncesChanges):
+                    self._reader = asyncio.create_task(self._read(self._backend), name="kqi-spawner-changes")
+            return self._backend
+
+    async def status(self, name: WorkloadName) -> WorkloadStatus:
+        return (await (await self.backend()).observe([name]))[name]
+
+    async def left(self, name: WorkloadName, phases: Collection[Phase]) -> WorkloadStatus:
+        """Wait until the workload is in none of `phases`; return its status. The caller bounds the time."""
+        with self._bell(name) as bell:
+            while True:
+                bell.clear()
+                status = await self.status(name)
+                if status.phase not in phases:
+                    return status
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(bell.wait(), _LOOK_S)
+
+    async def _read(self, announcing: AnnouncesChanges) -> None:
+        async for name in announcing.changes():
+            for bell in self._bells.get(name, ()):
+                bell.set()
+
+    @contextlib.contextmanager
+    def _bell(self, name: WorkloadName) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        self._bells.setdefault(name, set()).add(event)
+        try:
+            yield event
+        finally:
+            waiting = self._bells[name]
+            waiting.discard(event)
+            if not waiting:
+                del self._bells[name]

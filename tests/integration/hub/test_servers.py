@@ -1,0 +1,178 @@
+"""A person's server, from the api's side and the hub's: who may use it, how it ends, what a dead hub does to it."""
+
+import json
+import os
+import signal
+import sqlite3
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.platform import Platform, wait_for
+
+pytestmark = pytest.mark.timeout(120)
+RUNNING, OVER = ("running", "failed", "crashed"), ("completed", "canceled", "killed", "failed", "crashed")
+
+
+def opened(client: httpx.Client, **asked: str) -> dict[str, Any]:
+    answer = client.post("/notebooks", json=asked)
+    assert answer.status_code == 201, answer.text
+    run = wait_for(client, f"/notebooks/{answer.json()['id']}", *RUNNING)
+    assert run["phase"] == "running", run
+    return dict(run)
+
+
+def ended(client: httpx.Client, number: int) -> str:
+    client.post(f"/notebooks/{number}/stop", json={"mode": "cancel"})
+    return str(wait_for(client, f"/notebooks/{number}", *OVER)["phase"])
+
+
+def hub_headers(browser: httpx.Client) -> dict[str, str]:
+    return {"X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/") or ""}
+
+
+def servers(browser: httpx.Client, person: str) -> dict[str, Any]:
+    answer = browser.get(f"/hub/api/users/{person}", headers=hub_headers(browser))
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["servers"])
+
+
+def progress(browser: httpx.Client, person: str) -> dict[str, Any]:
+    """Follow a start to its end; return the last event."""
+    place = f"/hub/api/users/{person}/server/progress"
+    with browser.stream("GET", place, headers=hub_headers(browser)) as events:
+        assert events.status_code == 200, events.read()
+        last: dict[str, Any] = {}
+        for line in events.iter_lines():
+            if line.startswith("data:"):
+                last = json.loads(line.removeprefix("data:"))
+        return last
+
+
+def start_at_hub(browser: httpx.Client, person: str) -> dict[str, Any]:
+    answer = browser.post(f"/hub/api/users/{person}/server", headers=hub_headers(browser))
+    assert answer.status_code in {201, 202}, answer.text
+    return progress(browser, person)
+
+
+def test_a_notebook_opens_for_its_person_and_for_nobody_else(hub_platform: Platform) -> None:
+    with hub_platform.client("alice") as client, hub_platform.browser("alice") as alice:
+        run = opened(client)
+        place = httpx.URL(run["url"]).path
+        lab = alice.get(run["url"])
+        assert lab.status_code == 200 and "JupyterLab" in lab.text, lab.text[:500]
+        base = place.split("/lab")[0].rstrip("/")
+        assert alice.get(f"{base}/api/status").json()["kernels"] == 0
+        with hub_platform.browser("bob") as bob:
+            assert bob.get(f"{base}/api/status").status_code == 403
+            assert bob.delete(f"/hub/api/users/alice{server_part(base)}", headers=hub_headers(bob)).status_code in {
+                403,
+                404,
+            }
+        assert httpx.get(f"{hub_platform.url}{base}/api/status").status_code in {302, 403}
+        assert ended(client, run["id"]) in {"completed", "canceled"}
+        assert all(not server["ready"] for server in servers(alice, "alice").values())
+
+
+def server_part(base: str) -> str:
+    named = base.split("/user/", 1)[1].partition("/")[2]
+    return f"/servers/{named}" if named else "/server"
+
+
+def test_a_server_started_at_the_hub_is_a_run_like_any_other_and_starts_again(hub_platform: Platform) -> None:
+    with hub_platform.client("bob") as client, hub_platform.browser("bob") as bob:
+        for _ in range(2):
+            assert start_at_hub(bob, "bob").get("ready")
+            run = client.get("/notebooks").json()["items"][0]
+            assert run["phase"] in {"preparing", "running"}
+            assert "JupyterLab" in bob.get("/user/bob/lab").text
+            assert bob.get("/user/bob/api/status").status_code == 200
+            answer = bob.delete("/hub/api/users/bob/server", headers=hub_headers(bob))
+            assert answer.status_code in {202, 204}
+            assert wait_for(client, f"/notebooks/{run['id']}", *OVER)
+
+
+def test_a_server_that_the_api_started_once_starts_again_from_the_hub(hub_platform: Platform) -> None:
+    with hub_platform.client("carol") as client, hub_platform.browser("carol") as carol:
+        run = opened(client)
+        ended(client, run["id"])
+        last = start_at_hub(carol, "carol")
+        assert last.get("ready"), last
+        newest = client.get("/notebooks").json()["items"][0]
+        ended(client, newest["id"])
+
+
+def test_a_server_outlives_a_killed_hub_and_is_stopped_by_the_next_one(hub_platform: Platform) -> None:
+    with hub_platform.client("dave") as client:
+        run = opened(client)
+        base = httpx.URL(run["url"]).path.split("/lab")[0].rstrip("/")
+        gone = hub_platform.kill("hub")
+        back(hub_platform, gone)
+        with hub_platform.browser("dave") as dave:
+            dave.get(run["url"])
+            assert dave.get(f"{base}/api/status").status_code == 200
+            assert any(server["ready"] for server in servers(dave, "dave").values())
+            assert client.get(f"/notebooks/{run['id']}").json()["phase"] == "running"
+            assert ended(client, run["id"]) in {"completed", "canceled"}
+
+
+def test_a_server_whose_start_a_dying_hub_did_not_record_is_adopted(hub_platform: Platform) -> None:
+    with hub_platform.client("erin") as client:
+        run = opened(client)
+        base = httpx.URL(run["url"]).path.split("/lab")[0].rstrip("/")
+        forget_start(hub_platform)
+        with hub_platform.browser("erin") as erin:
+            body = {"user_options": {"run": run["id"]}}
+            place = f"/hub/api/users/erin{server_part(base)}"
+            answer = erin.post(place, json=body, headers=hub_headers(erin))
+            assert answer.status_code in {201, 202}, answer.text
+            with erin.stream("GET", f"{place}/progress", headers=hub_headers(erin)) as events:
+                last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
+            assert json.loads(last.removeprefix("data:")).get("ready"), last
+        with hub_platform.browser("erin") as erin:
+            erin.get(run["url"])
+            assert erin.get(f"{base}/api/status").status_code == 200
+            assert client.get(f"/notebooks/{run['id']}").json()["phase"] == "running"
+            assert ended(client, run["id"]) in {"completed", "canceled"}
+
+
+def test_a_server_that_ends_at_once_fails_at_once_and_says_why(hub_platform: Platform) -> None:
+    hub_platform.command("image", "add", "bare", "--python", "/usr/bin/python3")
+    with hub_platform.client("frank") as client:
+        begun = os.times().elapsed
+        run = client.post("/notebooks", json={"image": "bare"}).json()
+        found = wait_for(client, f"/notebooks/{run['id']}", *OVER)
+        assert found["phase"] in {"failed", "crashed"}, found
+        assert os.times().elapsed - begun < 60
+        assert "jupyterhub-singleuser" in client.get(f"/notebooks/{run['id']}/log").text
+    said = hub_platform.said()
+    assert "Not starting frank's server" in said and "jupyterhub-singleuser" in said.split("Not starting frank")[1], (
+        said
+    )
+
+
+def forget_start(platform: Platform) -> None:
+    """Kill the hub, and leave its database as it is in the middle of a start: with no server and no state of it."""
+    assert platform.process
+    os.kill(platform.process.pid, signal.SIGSTOP)
+    gone = platform.kill("hub")
+    with sqlite3.connect(platform.state / "hub" / "jupyterhub.sqlite") as database:
+        database.execute("update spawners set state = '{}', server_id = null")
+        database.execute("delete from servers where base_url like '%/user/erin/%'")
+    os.kill(platform.process.pid, signal.SIGCONT)
+    back(platform, gone)
+
+
+def back(platform: Platform, gone: int) -> None:
+    """Wait until another hub than `gone` answers."""
+    until = os.times().elapsed + 60
+    while platform.pid("hub") == gone or not answers(platform.url):
+        assert os.times().elapsed < until, platform.said()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/hub/login").status_code == 200
+    except httpx.HTTPError:
+        return False
