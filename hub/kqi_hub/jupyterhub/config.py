@@ -93,7 +93,7 @@ def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
             "display": False,
         }
     ]
-    scopes = ["list:users", "read:servers", "servers", "access:services!service=kqi"]
+    scopes = ["list:users", "admin:users", "read:servers", "servers", "access:services!service=kqi"]
     c.JupyterHub.load_roles = [
         {"name": "kqi-service", "scopes": scopes, "services": [SERVICE]},
         {"name": "user", "scopes": ["self", "access:services!service=kqi"]},

@@ -22,8 +22,12 @@ class HubLauncher:
 
     async def open(self, run: Run) -> None:
         answer = await self._send("POST", run, {"user_options": {"run": run.number}})
+        if answer.status_code == 404:
+            # The hub has not met this person yet: they came by the command line.
+            await self._request("POST", f"users/{run.person}", None)
+            answer = await self._send("POST", run, {"user_options": {"run": run.number}})
         # 400: it is running or starting already.
-        if answer.status_code not in _FINE | {400}:
+        if answer.status_code not in {201, 202, 204, 400}:
             raise Unavailable("hub_refused", status=answer.status_code, message=answer.text[:300])
 
     async def close(self, run: Run) -> None:
@@ -47,6 +51,9 @@ class HubLauncher:
 
     async def _send(self, method: str, run: Run, body: object) -> httpx.Response:
         place = f"users/{run.person}/servers/{run.server}" if run.server else f"users/{run.person}/server"
+        return await self._request(method, place, body)
+
+    async def _request(self, method: str, place: str, body: object) -> httpx.Response:
         try:
             return await self._client.request(method, place, json=body)
         except httpx.HTTPError as error:
