@@ -135,7 +135,9 @@ def look(day: Day, notebook: Any) -> str:
     place.write_text(lab.notebook_text())
     owner = place.parent.stat()
     os.chown(place, owner.st_uid, owner.st_gid)
-    return lab.run_notebook(day.platform.url, notebook["url"], _USER, PASSWORD, pictures / "lab.png")
+    return lab.run_notebook(
+        day.platform.url, notebook["url"].removeprefix(day.platform.url), _USER, PASSWORD, pictures / "lab.png"
+    )
 
 
 if __name__ == "__main__":
