@@ -5,9 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 _FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -48,18 +49,27 @@ def run_notebook(url: str, place: str, name: str, password: str, picture: Path) 
         page.set_default_timeout(90_000)
         sign_in(page, url, name, password)
         page.screenshot(path=str(picture.with_name("home.png")))
-        page.goto(f"{url}{place}lab/tree/demo.ipynb")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.wait_for_selector(
-            '.jp-Notebook-ExecutionIndicator[data-status="idle"], .jp-NotebookPanel-toolbar [title*="Kernel"]'
-        )
-        page.click(".jp-Notebook .jp-CodeCell .jp-InputArea-editor")
-        page.keyboard.press("Shift+Enter")
-        output = page.wait_for_selector(".jp-OutputArea-output pre:has-text('pictures held out')")
-        text = output.inner_text() if output else ""
-        page.screenshot(path=str(picture))
+        page.goto(f"{url}{place}lab/tree/demo.ipynb?reset")
+        try:
+            page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+            page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached")
+            text = run_cell(page)
+        finally:
+            page.screenshot(path=str(picture))
         browser.close()
     return text.strip()
+
+
+def run_cell(page: Page) -> str:
+    """Run the first cell. Lab drops the key while it still sets the session up: press it until something is printed."""
+    printed = page.locator(".jp-OutputArea-output pre").first
+    for _ in range(12):
+        page.click(".jp-Notebook .jp-CodeCell .jp-InputArea-editor")
+        page.keyboard.press("Control+Enter")
+        with suppress(TimeoutError):
+            printed.wait_for(timeout=5000)
+            break
+    return printed.inner_text()
 
 
 def sign_in(page: Page, url: str, name: str, password: str) -> None:
