@@ -104,7 +104,9 @@ def register(routes: Routes, kind: Kind) -> None:
         scope = call.collection
         keys = await store.page(scope, wanted)
         found = {run.key: run for run in await store.several(scope, keys[:limit])}
-        places = await runs.service.admission.places(scope, [run.key for run in found.values() if not run.phase.ended])
+        places = await runs.service.admission.places(
+            scope, [run.key for run in found.values() if run.phase is schema.Phase.QUEUED]
+        )
         return paging.page(keys, limit, int, lambda key: view.to_wire(found[key], places.get(key), call.language))
 
     async def get_run(
@@ -164,7 +166,7 @@ async def _submit(call: Call, runs: Runs, wanted: Wanted) -> schema.Run:
 
 
 async def _shown(call: Call, runs: Runs, run: Run) -> schema.Run:
-    places = await runs.service.admission.places(call.scope, [run.key])
+    places = await runs.service.admission.places(call.scope, [run.key] if run.phase is schema.Phase.QUEUED else [])
     return view.to_wire(run, places.get(run.key), call.language)
 
 

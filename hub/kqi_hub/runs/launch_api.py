@@ -45,13 +45,11 @@ async def launch(
     """Answer the workload of an admitted run, or its place in the queue."""
     run = await _run(call, body, runs.service)
     call.after.append(runs.wake)
-    if run.phase is Phase.QUEUED and not run.held:
+    if run.phase is Phase.QUEUED:
         place = (await runs.service.admission.places(Scope(call.session), [run.key]))[run.key]
         detail = text(place.why.value, call.language, {"position": place.position})
         answer = {"state": "queued", "run": run.number, "position": place.position, "reason": place.why.value}
         return JSONResponse({**answer, "detail": detail})
-    if run.phase is Phase.QUEUED:
-        await store.move(Scope(call.session), run, Phase.PREPARING)
     await call.session.commit()
     try:
         workload = await reconciler.workload(run)

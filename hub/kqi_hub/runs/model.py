@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -85,7 +85,6 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    held: bool = field(default=False)
 
     @property
     def workload(self) -> WorkloadName:
@@ -123,9 +122,7 @@ class Step(StrEnum):
 def next_step(run: Run, seen: WorkloadStatus) -> Step:
     """Return the step that brings `run`, whose workload looks like `seen`, forward."""
     if run.phase is Phase.QUEUED:
-        if run.stop:
-            return Step.END
-        return Step.PREPARE if run.held else Step.WAIT
+        return Step.END if run.stop else Step.WAIT
     if run.phase is Phase.COLLECTING or seen.phase in {Seen.EXITED, Seen.LOST}:
         return Step.COLLECT
     if run.phase is Phase.PREPARING:

@@ -6,7 +6,7 @@ A crash at any point resumes from what is recorded, because every step may be re
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from kqi.schema import Phase
@@ -122,11 +122,7 @@ class Reconciler:
                 return await self._end(run, stop_phase(run.stop) if run.stop else Phase.FAILED, "stopped")
 
     async def _prepare(self, run: Run) -> bool:
-        if run.phase is Phase.QUEUED:
-            crash.point("admitted")
-            if not await self._move(run, Phase.PREPARING):
-                return True
-            run = replace(run, phase=Phase.PREPARING)
+        crash.point("admitted")
         try:
             workload = await self.workload(run)
             crash.point("prepared")

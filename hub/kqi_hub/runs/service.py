@@ -67,7 +67,7 @@ class RunService:
         row.server = wanted.server if wanted.server is not None else f"nb-{number}"
         await scope.add(row)
         await scope.add(*[RunParentRow(run_key=row.key, parent_key=key) for key in parents])
-        await store.set_tags(scope, row.key, wanted.tags)
+        await store.add_tags(scope, row.key, wanted.tags)
         await store.note(scope, row.key, Phase.QUEUED)
         await record(scope, "run.submit", f"{wanted.kind.value}/{number}", title=title)
         await self._queue(scope, row)
@@ -135,7 +135,7 @@ class RunService:
         await self.admit(scope)
 
     async def admit(self, scope: Scope) -> int:
-        """Reserve for everybody who may start now; return how many."""
+        """Reserve for everybody who may start now, who so leaves the queue; return how many."""
         whole = Scope(scope.session)  # the queue is one over all tenants
         starts = await self.admission.admit(whole)
         for start in starts:
@@ -143,9 +143,10 @@ class RunService:
             await whole.execute(
                 update(RunRow)
                 .where(RunRow.key == start.holder)
-                .values(cards=cards)
+                .values(cards=cards, phase=Phase.PREPARING.value)
                 .execution_options(synchronize_session="fetch")
             )
+            await store.note(whole, start.holder, Phase.PREPARING)
         return len(starts)
 
     async def _queue(self, scope: TenantScope, row: RunRow) -> None:

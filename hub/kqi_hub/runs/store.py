@@ -5,10 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, update
 
 from kqi.schema import Phase, StopMode
-from kqi_hub.admission.service import ClaimRow
 from kqi_hub.clock import now
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import NotFound
@@ -16,6 +15,23 @@ from kqi_hub.identity.rows import PersonRow, TenantRow
 from kqi_hub.runs.model import ACTIVE, EDGES, Kind, Run, Source
 from kqi_hub.runs.rows import RunEventRow, RunParentRow, RunRow, RunTagRow, SequenceRow
 from kqi_spawner.workload import Gpu
+
+# A sign that no tag may hold.
+_BETWEEN = "\x1f"
+_parent = RunRow.__table__.alias("parent")
+_PARENTS = (
+    select(func.aggregate_strings(cast(_parent.c.number, String), _BETWEEN))
+    .join(RunParentRow.__table__, RunParentRow.parent_key == _parent.c.key)
+    .where(RunParentRow.run_key == RunRow.key)
+    .correlate(RunRow.__table__)
+    .scalar_subquery()
+)
+_TAGS = (
+    select(func.aggregate_strings(RunTagRow.tag, _BETWEEN))
+    .where(RunTagRow.run_key == RunRow.key)
+    .correlate(RunRow.__table__)
+    .scalar_subquery()
+)
 
 
 class Search(BaseModel):
@@ -38,13 +54,12 @@ class Filter:
 
 async def next_number(scope: Scope, kind: Kind) -> int:
     """Take the next number of a kind; one that a rolled back transaction took is used again."""
-    row = await scope.session.get(SequenceRow, kind.value)
-    if row is None:
-        row = SequenceRow(kind=kind.value, last=0)
-        scope.session.add(row)
-    row.last += 1
-    await scope.flush()
-    return row.last
+    taken = update(SequenceRow).where(SequenceRow.kind == kind.value).values(last=SequenceRow.last + 1)
+    number: int | None = await scope.scalar(taken.returning(SequenceRow.last))
+    if number is None:
+        await scope.add(SequenceRow(kind=kind.value, last=1))
+        return 1
+    return number
 
 
 async def row(scope: Scope, kind: Kind, number: int) -> RunRow:
@@ -139,6 +154,10 @@ async def children(scope: Scope, key: int) -> list[tuple[str, int]]:
 
 async def set_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:
     await scope.execute(delete(RunTagRow).where(RunTagRow.run_key == key))
+    await add_tags(scope, key, tags)
+
+
+async def add_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:
     await scope.add(*[RunTagRow(run_key=key, tag=tag) for tag in sorted(set(tags))])
 
 
@@ -153,34 +172,36 @@ async def uses_dataset(scope: Scope, dataset: int, version: int | None = None, *
 
 async def _runs(scope: Scope, condition: ColumnElement[bool]) -> list[Run]:
     query = (
-        select(RunRow, TenantRow.name, PersonRow.name, ClaimRow.held)
+        select(
+            RunRow,
+            TenantRow.name,
+            PersonRow.name,
+            _PARENTS,
+            _TAGS,
+        )
         .join(TenantRow, TenantRow.id == RunRow.tenant_id)
         .join(PersonRow, PersonRow.id == RunRow.created_by)
-        .join(ClaimRow, ClaimRow.holder == RunRow.key, isouter=True)
         .where(condition)
         .order_by(RunRow.key.desc())
     )
     rows = (await scope.execute(query)).all()
-    keys = [row.key for row, *_ in rows]
-    tags: dict[int, list[str]] = {}
-    for key, tag in (
-        await scope.execute(select(RunTagRow.run_key, RunTagRow.tag).where(RunTagRow.run_key.in_(keys)))
-    ).all():
-        tags.setdefault(key, []).append(tag)
-    parents: dict[int, list[int]] = {}
-    lineage = select(RunParentRow.run_key, RunRow.number).join(RunRow, RunRow.key == RunParentRow.parent_key)
-    for key, number in (
-        await scope.execute(lineage.where(RunParentRow.run_key.in_(keys)).order_by(RunRow.number))
-    ).all():
-        parents.setdefault(key, []).append(number)
     return [
-        _run(row, (tenant, person, bool(held)), tuple(parents.get(row.key, ())), tuple(sorted(tags.get(row.key, ()))))
-        for row, tenant, person, held in rows
+        _run(
+            row,
+            (tenant, person),
+            tuple(sorted(int(number) for number in _parts(parents))),
+            tuple(sorted(_parts(tags))),
+        )
+        for row, tenant, person, parents, tags in rows
     ]
 
 
-def _run(row: RunRow, joined: tuple[str, str, bool], parents: tuple[int, ...], tags: tuple[str, ...]) -> Run:
-    tenant, person, held = joined
+def _parts(joined: str | None) -> list[str]:
+    return joined.split(_BETWEEN) if joined else []
+
+
+def _run(row: RunRow, joined: tuple[str, str], parents: tuple[int, ...], tags: tuple[str, ...]) -> Run:
+    tenant, person = joined
     return Run(
         key=row.key,
         kind=Kind(row.kind),
@@ -220,5 +241,4 @@ def _run(row: RunRow, joined: tuple[str, str, bool], parents: tuple[int, ...], t
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        held=held,
     )

@@ -122,12 +122,12 @@ def _bubblewrap_trial(who: Account) -> list[str]:
 
 def _unshare_trial(who: Account) -> list[str]:
     script = (
-        "set -e; mount -t tmpfs kqi /mnt; mkdir /mnt/usr /mnt/proc /mnt/pts /mnt/.old;"
+        "set -e; mount -t tmpfs kqi /mnt; mkdir /mnt/usr /mnt/proc /mnt/pts;"
         "mount --rbind -o ro /usr /mnt/usr; mount -t proc proc /mnt/proc;"
         "mount -t devpts -o newinstance,ptmxmode=0666 devpts /mnt/pts;"
         'for name in bin sbin lib lib64; do if [ -L "/$name" ]; then ln -s "usr/$name" "/mnt/$name";'
         ' elif [ -d "/$name" ]; then mkdir "/mnt/$name"; mount --rbind "/$name" "/mnt/$name"; fi; done;'
-        'cd /mnt; pivot_root . .old; cd /; umount -l /.old; exec "$@" /bin/sh -c "test \\$\\$ = 1"'
+        'cd /mnt; pivot_root . .; umount -l .; cd /; exec "$@" /bin/sh -c "test \\$\\$ = 1"'
     )
     return [*unshare_words(who), "/bin/sh", "-c", script, "sh", *becoming_words(who)]
 

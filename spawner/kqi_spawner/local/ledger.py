@@ -147,7 +147,7 @@ def _exit(folder: Path) -> WorkloadStatus | None:
 
 def _started(folder: Path) -> datetime | None:
     try:
-        return _moment((folder / "started").read_text(encoding="ascii").strip())
+        return datetime.fromtimestamp((folder / "started").stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
 

@@ -9,9 +9,9 @@ skeleton
 mount -a -T fstab
 files
 cd "$new"
-pivot_root . .old
+# The old root comes to lie on top of the new one, and is taken off.
+pivot_root . .
+umount -l .
 cd /
-umount -l /.old
-rmdir /.old
 unset OLDPWD
 become

@@ -1,6 +1,7 @@
 """The view of a workload as texts for bubblewrap, for `unshare` and for links. Pure."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -53,7 +54,7 @@ def bubblewrap_arguments(view: View, place: Place) -> list[str]:
 
 def root_plan(view: View, place: Place, new: Path, becoming: Iterable[str]) -> RootPlan:
     """Return what `root.sh` needs to put the view up at `new` and to enter it as the workload's account."""
-    folders = ["/proc", "/dev/pts", "/dev/shm", "/sys", "/tmp", "/home", "/root", "/run", "/kqi", "/.old"]  # noqa: S108
+    folders = ["/proc", "/dev/pts", "/dev/shm", "/sys", "/tmp", "/home", "/root", "/run", "/kqi"]  # noqa: S108
     folders += [*view.shown, *run_folders()]
     folders += [bind.target for bind in view.binds if bind.source.is_dir() and not _below_another(bind.target, view)]
     folders += [os.path.dirname(target) for target, _ in view.symlinks]
@@ -62,8 +63,8 @@ def root_plan(view: View, place: Place, new: Path, becoming: Iterable[str]) -> R
     skeleton = [
         words(["mkdir", "-p", *(f"{new}{path}" for path in folders)]),
         words(["mkdir", "-p", *(f"{new}{path}" for path in devices if Path(path).is_dir())]),
-        words(["touch", *(f"{new}{path}" for path in devices if not Path(path).is_dir())]),
-        *(words(["ln", "-sn", to, f"{new}{target}"]) for target, to in (*view.symlinks, *_DEV_LINKS)),
+        *(f": >{words([f'{new}{path}'])}" for path in devices if not Path(path).is_dir()),
+        *_symlinks((*view.symlinks, *_DEV_LINKS), new),
     ]
     skeleton = [line for line in skeleton if line != "mkdir -p"]
     functions = [
@@ -72,6 +73,19 @@ def root_plan(view: View, place: Place, new: Path, becoming: Iterable[str]) -> R
         function("become", [words(["exec", *becoming, "/bin/sh", "-s"])]),
     ]
     return RootPlan("\n".join(functions) + "\n", "".join(_fstab(view, place, new, devices)))
+
+
+def _symlinks(links: Iterable[tuple[str, str]], new: Path) -> list[str]:
+    """Return the lines that make them: every program that the shell starts for them would delay the workload."""
+    copied: dict[str, list[str]] = defaultdict(list)
+    lines = []
+    for target, to in links:
+        if os.path.islink(target) and os.readlink(target) == to:
+            copied[os.path.dirname(target)].append(target)
+        else:
+            lines.append(words(["ln", "-sn", to, f"{new}{target}"]))
+    copies = [words(["cp", "-P", "-t", f"{new}{folder}", *targets]) for folder, targets in copied.items()]
+    return [*copies, *lines]
 
 
 def link_lines(links: Iterable[tuple[str, str]]) -> list[str]:

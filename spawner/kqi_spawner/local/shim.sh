@@ -90,7 +90,7 @@ on_patience_over() {
 trap on_stop USR1
 trap on_patience_over USR2
 trap woken=1 HUP INT TERM
-echo "$$" >pid.tmp && mv pid.tmp pid 9>&- || exit 1
+echo "$$" >pid || exit 1
 . ./plan.sh
 
 launch() {
@@ -119,14 +119,15 @@ if [ -e stop ]; then
   give_back
   finish stopped
 fi
-put started "$(date +%s.%N 9>&-)" || exit 1
+# Its time is that of the beginning. After a power cut it must be there: nothing is begun twice.
+{ : >started && sync started . 9>&-; } || exit 1
 if ! [ -r script ]; then
   echo "the script of the workload is missing" >problem
   finish cannot_start
 fi
 exec 7<script
-rm -f script 9>&-
 if ! make_groups 9>&- 2>>problem; then
+  rm -f script 9>&-
   give_back
   finish cannot_start
 fi
@@ -137,6 +138,7 @@ if ! [ -e stop ]; then
   if [ -e stop ]; then on_stop; fi
 fi
 exec 7<&-
+rm -f script 9>&-
 
 while [ -n "$sandbox" ]; do
   woken=

@@ -9,7 +9,7 @@ from kqi_spawner.errors import CannotStart
 from kqi_spawner.workload import Access, Mount, Workload
 
 # Never shown as they are: made anew, private, or of no use inside.
-_NOT_SHOWN = {"proc", "dev", "sys", "tmp", "home", "root", "run", "kqi", "boot", "media", "lost+found", ".old"}
+_NOT_SHOWN = {"proc", "dev", "sys", "tmp", "home", "root", "run", "kqi", "boot", "media", "lost+found"}
 # What of /run programs need, for names, drivers and cards.
 _RUN = ("systemd/resolve", "resolvconf", "NetworkManager", "nscd", "nvidia-persistenced")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
