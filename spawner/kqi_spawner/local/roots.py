@@ -52,8 +52,8 @@ def bubblewrap_arguments(view: View, place: Place) -> list[str]:
     return words_
 
 
-def root_plan(view: View, place: Place, new: Path, becoming: Iterable[str]) -> RootPlan:
-    """Return what `root.sh` needs to put the view up at `new` and to enter it as the workload's account."""
+def root_plan(view: View, place: Place, new: Path, groups: Iterable[Path]) -> RootPlan:
+    """Return what `root.sh` needs to put the view up at `new`, in the control groups of the workload."""
     folders = ["/proc", "/dev/pts", "/dev/shm", "/sys", "/tmp", "/home", "/root", "/run", "/kqi"]  # noqa: S108
     folders += [*view.shown, *run_folders()]
     folders += [bind.target for bind in view.binds if bind.source.is_dir() and not _below_another(bind.target, view)]
@@ -68,9 +68,9 @@ def root_plan(view: View, place: Place, new: Path, becoming: Iterable[str]) -> R
     ]
     skeleton = [line for line in skeleton if line != "mkdir -p"]
     functions = [
+        function("attach", attach_lines(groups, "$$")),
         function("skeleton", skeleton),
         function("files", [line for bind in files for line in _file_lines(bind, new)]),
-        function("become", [words(["exec", *becoming, "/bin/sh", "-s"])]),
     ]
     return RootPlan("\n".join(functions) + "\n", "".join(_fstab(view, place, new, devices)))
 
@@ -86,6 +86,11 @@ def _symlinks(links: Iterable[tuple[str, str]], new: Path) -> list[str]:
             lines.append(words(["ln", "-sn", to, f"{new}{target}"]))
     copies = [words(["cp", "-P", "-t", f"{new}{folder}", *targets]) for folder, targets in copied.items()]
     return [*copies, *lines]
+
+
+def attach_lines(groups: Iterable[Path], process: str) -> list[str]:
+    """Return the lines that put a process into the groups; `0` is the one that writes."""
+    return [f"echo {process} >{words([group / 'cgroup.procs'])}" for group in groups]
 
 
 def link_lines(links: Iterable[tuple[str, str]]) -> list[str]:

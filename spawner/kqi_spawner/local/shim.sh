@@ -95,7 +95,7 @@ echo "$$" >pid || exit 1
 
 launch() {
   exec 9>&-
-  for group in $groups; do echo 0 >"$group/cgroup.procs" || exit 1; done
+  attach || exit 1
   enter
 }
 
