@@ -32,7 +32,6 @@ from kqi_spawner.workload import Workload
 
 log = logging.getLogger(__name__)
 _RETRY_S = 5.0
-_READY_S = 0.3
 
 
 class Launcher(Protocol):
@@ -44,8 +43,8 @@ class Launcher(Protocol):
     async def close(self, run: Run) -> None:
         """Ask the hub to stop it. Idempotent."""
 
-    async def ready(self, run: Run) -> bool:
-        """Return whether the server can be opened."""
+    async def opened(self, run: Run) -> str | None:
+        """Wait for the end of the start: None if the server can be opened, else why not. Raises Unavailable."""
 
 
 class ReconcileLoop(Loop):
@@ -63,6 +62,8 @@ class Reconciler:
     changes: Changes
     wake: Callable[[], None] = field(default=lambda: None)
     _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _opening: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _faults: dict[int, str] = field(default_factory=dict)  # what the hub said of a server that could not be opened
 
     async def one_pass(self) -> None:
         """Look at every run that has not ended and begin its next step; steps of different runs go on side by side."""
@@ -90,9 +91,10 @@ class Reconciler:
                 self.wake()
 
     async def close(self) -> None:
-        for task in self._working.values():
+        tasks = [*self._working.values(), *self._opening.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._working.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, run: Run, step: Step, seen: WorkloadStatus) -> None:
         try:
@@ -115,9 +117,8 @@ class Reconciler:
             case Step.PREPARE:
                 return await self._prepare(run)
             case Step.SEE_RUNNING:
-                if run.kind is Kind.NOTEBOOK and not await self.launcher.ready(run):
-                    # The hub tells nobody when a server answers: look again soon, for as long as its process lives.
-                    asyncio.get_running_loop().call_later(_READY_S, self.wake)
+                if run.kind is Kind.NOTEBOOK:
+                    self._follow_start(run)
                     return False
                 await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
                 return True
@@ -135,6 +136,7 @@ class Reconciler:
             crash.point("prepared")
             if run.kind is Kind.NOTEBOOK:
                 await self.launcher.open(run)
+                self._follow_start(run)
                 return False
             await self.backend.start(workload)
             crash.point("started")
@@ -148,6 +150,35 @@ class Reconciler:
         except KqiError as error:
             return await self._end(run, Phase.FAILED, error.code, str(error.params.get("message", "")))
         return True
+
+    def _follow_start(self, run: Run) -> None:
+        if run.key not in self._opening:
+            self._opening[run.key] = asyncio.create_task(self._opened(run), name=f"opening-{run.key}")
+
+    async def _opened(self, run: Run) -> None:
+        """A notebook is at work when it can be opened, which only the hub knows."""
+        try:
+            fault = await self.launcher.opened(run)
+            if fault is not None:
+                await self._not_opened(run, fault)
+            elif not await self._move(run, Phase.RUNNING, started_at=now()):
+                # It was stopped or has ended while it started.
+                await self.launcher.close(run)
+        except (KqiError, BackendError, OSError) as error:
+            log.warning("a start cannot be followed, will be tried again", extra={"run": run.workload}, exc_info=error)
+            asyncio.get_running_loop().call_later(_RETRY_S, self.wake)
+        finally:
+            del self._opening[run.key]
+        self.changes.announce(run.key)
+        self.wake()
+
+    async def _not_opened(self, run: Run, fault: str) -> None:
+        seen = (await self.backend.observe([run.workload])).get(run.workload)
+        if seen is None or seen.phase is Seen.ABSENT:
+            await self._end(run, Phase.FAILED, "cannot_start", fault)
+        else:
+            self._faults[run.key] = fault
+            await self.backend.stop(run.workload, grace_s=0)
 
     async def workload(self, run: Run) -> Workload:
         """Bring the inputs and return what is to be started; the hub's Spawner asks for it too."""
@@ -180,7 +211,8 @@ class Reconciler:
                 message = error.code
         end = verdict(run, seen)
         crash.point("collected")
-        again = await self._end(run, end.phase, end.reason, message or seen.message)
+        fault = self._faults.pop(run.key, "")
+        again = await self._end(run, end.phase, end.reason, message or seen.message or fault)
         if run.kind is Kind.NOTEBOOK:
             await self.launcher.close(run)
         await self.backend.forget(run.workload)

@@ -32,8 +32,9 @@ class NoHub:
     async def close(self, run: Run) -> None:
         pass
 
-    async def ready(self, run: Run) -> bool:
-        return True
+    async def opened(self, run: Run) -> str | None:
+        await asyncio.Event().wait()
+        return None
 
 
 @dataclass(slots=True, kw_only=True)
