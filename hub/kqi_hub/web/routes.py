@@ -16,6 +16,7 @@ from kqi_hub.clock import now
 from kqi_hub.errors import Conflict, Invalid
 from kqi_hub.identity.policy import Permission
 from kqi_hub.identity.rows import IdempotencyRow
+from kqi_hub.storage.store import answering_disk_errors
 from kqi_hub.web.call import Call
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
@@ -54,7 +55,8 @@ class Routes:
         def register(handler: Handler) -> Handler:
             @functools.wraps(handler)
             async def endpoint(**inputs: Any) -> Response:
-                return await _answer(handler, inputs, method, status)
+                with answering_disk_errors():
+                    return await _answer(handler, inputs, method, status)
 
             endpoint.permission = permission  # type: ignore[attr-defined]
             problems = {
