@@ -6,6 +6,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Item = TypeVar("Item")
+# Programs that walk a tree recursively (Python's own included) fail at about a thousand.
+_DEEPEST = 100
 
 
 class Wire(BaseModel):
@@ -45,6 +47,8 @@ def _path(text: str) -> str:
     parts = text.split("/")
     if any(part in {"", ".", ".."} for part in parts):
         raise ValueError("must be a relative path without empty parts, '.' or '..'")
+    if len(parts) > _DEEPEST:
+        raise ValueError(f"is more than {_DEEPEST} folders deep")
     if any(len(part.encode()) > 255 for part in parts):
         raise ValueError("has a part of more than 255 bytes")
     if len(text.encode()) > 2048:

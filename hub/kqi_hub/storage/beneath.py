@@ -4,6 +4,7 @@ Every step is taken from a directory descriptor without following links, so that
 also when a folder is swapped for a link in between. Links themselves are listed as what they are and never opened.
 """
 
+import errno
 import os
 import secrets
 import stat
@@ -14,11 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from kqi_hub.errors import NotFound
+from kqi_hub.errors import Conflict, NotFound
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK an open of a named pipe that a run left behind would wait for ever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# What lies deeper has no name that a program could open it by; a run can make it all the same.
+_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +76,22 @@ def entries(root: Path, path: str) -> list[Found]:
         found = []
         for entry in scan:
             if _showable(entry.name) and (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
-                found.append(_found(entry))
+                with suppress(FileNotFoundError):  # a program removed it since
+                    found.append(_found(entry))
     return sorted(found, key=lambda item: item.name.encode())
 
 
 def files(root: Path, path: str = "") -> Iterator[str]:
     """Yield the path, relative to the folder, of every regular file in it, depth first."""
-    for entry in entries(root, path):
-        inner = f"{path}/{entry.name}" if path else entry.name
-        if entry.folder:
-            yield from files(root, inner)
-        else:
+    waiting = [(path, entry) for entry in reversed(entries(root, path))]
+    while waiting:
+        parent, entry = waiting.pop()
+        inner = f"{parent}/{entry.name}" if parent else entry.name
+        if not entry.folder:
             yield inner
+        elif len(inner.encode()) < _LONGEST_PATH:
+            with suppress(NotFound):  # a program removed it since
+                waiting.extend((inner, deeper) for deeper in reversed(entries(root, inner)))
 
 
 def _found(entry: os.DirEntry[str]) -> Found:
@@ -118,7 +125,7 @@ def _open(name: str, flags: int, descriptor: int, path: str) -> int:
 def replacing(root: Path, name: str, *, owner: tuple[int, int] | None = None) -> Iterator[BinaryIO]:
     """Yield a file that becomes `name` directly under `root` when the block ends well; nothing is left otherwise.
 
-    A link of that name is replaced, never followed.
+    A link of that name is replaced, never followed. Raises Conflict for a folder of that name.
     """
     if "/" in name or not parts(name):
         raise NotFound("file", name)
@@ -133,11 +140,22 @@ def replacing(root: Path, name: str, *, owner: tuple[int, int] | None = None) ->
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+            _put(temporary, name, descriptor)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=descriptor)
             raise
+
+
+def _put(temporary: str, name: str, descriptor: int) -> None:
+    try:
+        os.replace(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    except IsADirectoryError as error:
+        raise Conflict("file_is_folder", path=name) from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+            raise
+        raise NotFound("file", name) from error
 
 
 def remove_file(root: Path, name: str) -> None:
@@ -147,5 +165,5 @@ def remove_file(root: Path, name: str) -> None:
     with folder(root, "") as descriptor:
         try:
             os.unlink(name, dir_fd=descriptor)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise NotFound("file", name) from error

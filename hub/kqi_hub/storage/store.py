@@ -3,15 +3,16 @@
 import ctypes
 import errno
 import os
-import shutil
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kqi_hub.errors import ConfigError, Unavailable
 from kqi_spawner.workload import StorePath
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +59,7 @@ class Store:
         path = self.path(place)
         if path.is_symlink():
             raise AssertionError(f"{place} is a link")
-        shutil.rmtree(path, ignore_errors=False, onerror=_grudging)
+        remove_tree(path)
 
 
 def syncfs(path: Path) -> None:
@@ -94,18 +95,46 @@ def answering_disk_errors() -> Iterator[None]:
         raise
 
 
-def _grudging(function: object, path: str, info: tuple[type[BaseException], BaseException, object]) -> None:
-    """A folder that a program made unwritable is opened up and removed once more."""
-    error = info[1]
-    if isinstance(error, FileNotFoundError):
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, however deep and whatever its modes; one that is not there is fine.
+
+    Folders in folders are moved up to the top before they are taken apart: nothing recurses, no link is followed.
+    """
+    try:
+        top = os.open(path, _FOLDER)
+    except FileNotFoundError:
         return
-    if isinstance(error, PermissionError):
-        parent = os.path.dirname(path)
-        os.chmod(parent, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+    try:
+        os.fchmod(top, 0o700)
+        while names := os.listdir(top):
+            for name in names:
+                _take_apart(top, name)
+    finally:
+        os.close(top)
+    with suppress(FileNotFoundError):
+        path.rmdir()
+
+
+def _take_apart(top: int, name: str) -> None:
+    if not _is_folder_left(top, name):
         return
-    raise error
+    folder = os.open(name, _FOLDER, dir_fd=top)
+    try:
+        for inner in os.listdir(folder):
+            if _is_folder_left(folder, inner):
+                os.rename(inner, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=top)
+
+
+def _is_folder_left(folder: int, name: str) -> bool:
+    """Remove what is not a folder; open up what is one, because a program may have made it unwritable."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except IsADirectoryError:
+        os.chmod(name, 0o700, dir_fd=folder)
+        return True
+    except FileNotFoundError:
+        pass
+    return False

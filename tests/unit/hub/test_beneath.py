@@ -1,0 +1,182 @@
+"""Looking into folders that other people's programs write to: never outside, and never an error of its own."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kqi_hub.errors import Conflict, NotFound
+from kqi_hub.storage import beneath
+from kqi_hub.storage.store import Store
+from kqi_spawner.workload import StorePath
+
+INSIDE, OUTSIDE = b"inside", b"outside"
+names = ["a", "b", "c", "ä猫", " ", "-rf", "*", "\\", "x" * 255]
+links = ["..", "../secret", "../../secret", "/etc/passwd", "a", "a/b", ".", "nowhere", "self", "../root/a"]
+kinds = st.one_of(
+    st.just("file"),
+    st.just("folder"),
+    st.just("pipe"),
+    st.sampled_from([text for text in links if text]).map("->".__add__),
+)
+trees = st.lists(st.tuples(st.lists(st.sampled_from(names), min_size=1, max_size=3), kinds), max_size=10)
+asked = st.one_of(
+    st.lists(st.sampled_from([*names, "", ".", "..", "secret", "x" * 256, "\0", "\ud800", "\udcff"]), max_size=5).map(
+        "/".join
+    ),
+    st.text(st.characters()),
+    st.sampled_from(["/etc/passwd", "//", "a/" * 3000, "a/../../secret", "../secret"]),
+)
+
+
+@contextmanager
+def made(tree: list[tuple[list[str], str]]) -> Iterator[Path]:
+    """Yield a folder with these things in it and a secret beside it."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        root = Path(folder, "root")
+        root.mkdir()
+        Path(folder, "secret").write_bytes(OUTSIDE)
+        for parts, kind in tree:
+            place = root.joinpath(*parts)
+            real = os.path.realpath(place.parent)
+            with suppress(OSError):
+                if Path(real) != place.parent:
+                    continue  # a link is in the way
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if kind == "file":
+                    with place.open("xb") as file:
+                        file.write(INSIDE)
+                elif kind == "folder":
+                    place.mkdir()
+                elif kind == "pipe":
+                    os.mkfifo(place)
+                else:
+                    place.symlink_to(kind.removeprefix("->"))
+        yield root
+
+
+def plain(root: Path, path: str) -> Path | None:
+    """Return the place that `path` names by folders alone, None if it names none."""
+    parts = [part for part in path.split("/") if part]
+    if {".", ".."} & set(parts) or "\0" in path or "\ud800" in path:
+        return None
+    place = root
+    for part in parts:
+        if place.is_symlink() or not place.is_dir() or len(os.fsencode(part)) > 255:
+            return None
+        place /= part
+    return None if place.is_symlink() else place
+
+
+@settings(deadline=None)
+@given(trees, asked)
+def test_only_regular_files_inside_are_opened_and_links_never(tree: list[tuple[list[str], str]], path: str) -> None:
+    with made(tree) as root:
+        place = plain(root, path)
+        if place is not None and place != root and place.is_file():
+            with beneath.open_file(root, path) as file:
+                assert file.read() == INSIDE
+        else:
+            with pytest.raises(NotFound):
+                beneath.open_file(root, path)
+
+
+@settings(deadline=None)
+@given(trees, asked)
+def test_a_listing_shows_what_is_there_and_follows_nothing(tree: list[tuple[list[str], str]], path: str) -> None:
+    with made(tree) as root:
+        place = plain(root, path)
+        if place is None or not place.is_dir():
+            with pytest.raises(NotFound):
+                beneath.entries(root, path)
+            return
+        found = beneath.entries(root, path)
+        there = [entry for entry in place.iterdir() if not entry.is_symlink() and (entry.is_dir() or entry.is_file())]
+        assert [entry.name for entry in found] == sorted((entry.name for entry in there), key=str.encode)
+        assert {entry.name for entry in found if entry.folder} == {entry.name for entry in there if entry.is_dir()}
+        assert all(entry.size == len(INSIDE) for entry in found if not entry.folder)
+        base = str(place.relative_to(root)) if place != root else ""
+        walked = {str(file.relative_to(root)) for file in place.rglob("*") if file.is_file() and not file.is_symlink()}
+        assert set(beneath.files(root, base)) == walked
+
+
+@settings(deadline=None)
+@given(trees, st.sampled_from([*names, "x" * 256]) | asked, st.booleans())
+def test_a_file_is_replaced_whole_or_not_at_all(tree: list[tuple[list[str], str]], name: str, broken: bool) -> None:
+    with made(tree) as root:
+        before = {entry: entry.lstat() for entry in root.iterdir()}
+        done = False
+        with suppress(NotFound, Conflict, ZeroDivisionError), beneath.replacing(root, name) as file:
+            file.write(b"new")
+            if broken:
+                raise ZeroDivisionError
+            done = True
+        place = root / name if done and "\0" not in name and "\ud800" not in name else None
+        if place is not None and place.parent == root and place.is_file() and place.read_bytes() == b"new":
+            assert not place.is_symlink() and not broken
+            before.pop(place, None)
+            place.unlink()
+        assert {entry: entry.lstat() for entry in root.iterdir()} == before
+        assert (root.parent / "secret").read_bytes() == OUTSIDE
+
+
+@settings(deadline=None)
+@given(trees, asked)
+def test_a_removal_takes_the_link_and_leaves_what_it_names(tree: list[tuple[list[str], str]], name: str) -> None:
+    with made(tree) as root:
+        before = {entry.name for entry in root.iterdir()}
+        with suppress(NotFound):
+            beneath.remove_file(root, name)
+            before.remove(name)
+        assert {entry.name for entry in root.iterdir()} == before
+        assert (root.parent / "secret").read_bytes() == OUTSIDE
+
+
+def test_a_folder_is_listed_and_walked_while_a_program_changes_it(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def program() -> None:
+        while not over.is_set():
+            for number in range(30):
+                (tmp_path / f"folder{number}" / "inner").mkdir(parents=True)
+                (tmp_path / f"file{number}").touch()
+                (tmp_path / f"folder{number}" / "inner" / "file").touch()
+            for number in range(30):
+                (tmp_path / f"file{number}").unlink()
+                (tmp_path / f"folder{number}" / "inner" / "file").unlink()
+                (tmp_path / f"folder{number}" / "inner").rmdir()
+                (tmp_path / f"folder{number}").rmdir()
+
+    working = threading.Thread(target=program)
+    working.start()
+    try:
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            assert all(entry.name[:4] in {"file", "fold"} for entry in beneath.entries(tmp_path, ""))
+            assert all("file" in path for path in beneath.files(tmp_path))
+    finally:
+        over.set()
+        working.join()
+
+
+def test_folders_as_deep_as_a_program_can_make_them_are_walked_and_removed(tmp_path: Path) -> None:
+    root = tmp_path / "output"
+    root.mkdir()
+    descriptor = os.open(root, os.O_RDONLY)
+    for _ in range(1_200):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    (root / "d" / "d" / "file").touch()
+    assert list(beneath.files(root)) == ["d/d/file"]
+    Store(tmp_path).remove(StorePath("output"))
+    assert not root.exists()
