@@ -99,7 +99,7 @@ def admit(
             # What is short now may be short only because an earlier request has it put aside.
             without_aside = _short(request.ask, _after(held, starts, queue, capacity)) if aside else short
             waits.append(Waiting(holder=request.holder, why=short if without_aside else Wait.TURN))
-            free = _put_aside(request.ask, free)
+            free = _put_aside(request.ask, free, capacity)
             aside = True
             continue
         cards = _cards(request.ask, free)
@@ -148,9 +148,15 @@ def _minus(ask: Ask, cards: Sequence[Gpu], free: _Free) -> _Free:
     return _Free(free.cpu_milli - ask.cpu_milli, free.memory_mib - ask.memory_mib, left)
 
 
-def _put_aside(ask: Ask, free: _Free) -> _Free:
-    """Keep for a waiting request what is free of what it needs."""
-    usable = [card for card in free.gpus if ask.gpu_kind in {None, card.kind}][: ask.gpus]
+def _put_aside(ask: Ask, free: _Free, capacity: Capacity) -> _Free:
+    """Keep for a waiting request what is free of what it needs: of every kind of card that may come to suffice."""
+    kinds = Counter(card.kind for card in unreserved([], capacity).gpus)
+    usable = [
+        card
+        for kind, count in kinds.items()
+        if count >= ask.gpus and ask.gpu_kind in {None, kind}
+        for card in [card for card in free.gpus if card.kind == kind][: ask.gpus]
+    ]
     return _minus(ask, usable, free)
 
 

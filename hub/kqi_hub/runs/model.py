@@ -119,8 +119,11 @@ class Step(StrEnum):
     END = "end"  # it ends without having begun
 
 
-def next_step(run: Run, seen: WorkloadStatus) -> Step:
-    """Return the step that brings `run`, whose workload looks like `seen`, forward."""
+def next_step(run: Run, seen: WorkloadStatus, asked: StopMode | None = None) -> Step:
+    """Return the step that brings `run`, whose workload looks like `seen`, forward.
+
+    `asked` is how this process has already asked the engine to stop it: one that was killed may not have come to that.
+    """
     if run.phase is Phase.QUEUED:
         return Step.END if run.stop else Step.WAIT
     if run.phase is Phase.COLLECTING or seen.phase in {Seen.EXITED, Seen.LOST}:
@@ -131,7 +134,7 @@ def next_step(run: Run, seen: WorkloadStatus) -> Step:
         return Step.SEE_RUNNING if seen.phase is Seen.RUNNING else Step.PREPARE
     if seen.phase is Seen.ABSENT:
         return Step.COLLECT
-    if run.stop and run.phase is Phase.RUNNING:
+    if run.stop and run.stop is not asked:
         return Step.ASK_TO_STOP
     return Step.WAIT
 

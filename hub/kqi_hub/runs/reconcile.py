@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kqi.schema import Phase
+from kqi.schema import Phase, StopMode
 from kqi_hub.background import Loop
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
@@ -63,6 +63,7 @@ class Reconciler:
     wake: Callable[[], None] = field(default=lambda: None)
     _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _opening: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _asked: dict[int, StopMode] = field(default_factory=dict)
     _faults: dict[int, str] = field(default_factory=dict)  # what the hub said of a server that could not be opened
 
     async def one_pass(self) -> None:
@@ -80,7 +81,7 @@ class Reconciler:
         self._begin(run, WorkloadStatus(phase=Seen.ABSENT))
 
     def _begin(self, run: Run, seen: WorkloadStatus) -> None:
-        step = next_step(run, seen)
+        step = next_step(run, seen, self._asked.get(run.key))
         if step is not Step.WAIT and run.key not in self._working:
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 
@@ -185,11 +186,14 @@ class Reconciler:
         return TABLE[run.kind](run, await self.preparation.inputs(run))
 
     async def _ask_to_stop(self, run: Run) -> bool:
-        await self._move(run, Phase.STOPPING)
+        if run.phase is not Phase.STOPPING:
+            await self._move(run, Phase.STOPPING)
         crash.point("stopping")
         if run.kind is Kind.NOTEBOOK:
             await self.launcher.close(run)
-        await self.backend.stop(run.workload, grace_s=0 if run.stop == "kill" else run.grace_s)
+        await self.backend.stop(run.workload, grace_s=0 if run.stop is StopMode.KILL else run.grace_s)
+        if run.stop is not None:
+            self._asked[run.key] = run.stop
         return False
 
     async def _collect(self, run: Run, seen: WorkloadStatus) -> bool:
@@ -219,6 +223,7 @@ class Reconciler:
         return again
 
     async def _end(self, run: Run, phase: Phase, reason: str | None, message: str = "") -> bool:
+        self._asked.pop(run.key, None)
         async with self.database.write() as session:
             scope = Scope(session)
             values = {"finished_at": run.finished_at or now()}

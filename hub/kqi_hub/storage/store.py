@@ -56,10 +56,7 @@ class Store:
 
     def remove(self, place: StorePath) -> None:
         """Remove a folder and all in it; one that is not there is fine. Links in it are removed, never followed."""
-        path = self.path(place)
-        if path.is_symlink():
-            raise AssertionError(f"{place} is a link")
-        remove_tree(path)
+        remove_tree(self.path(place))
 
 
 def syncfs(path: Path) -> None:
@@ -100,12 +97,14 @@ def remove_tree(path: Path) -> None:
 
     Folders in folders are moved up to the top before they are taken apart: nothing recurses, no link is followed.
     """
+    if path.is_symlink():
+        raise AssertionError(f"{path} is a link")
     try:
+        path.chmod(0o700)
         top = os.open(path, _FOLDER)
     except FileNotFoundError:
         return
     try:
-        os.fchmod(top, 0o700)
         while names := os.listdir(top):
             for name in names:
                 _take_apart(top, name)

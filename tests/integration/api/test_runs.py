@@ -239,6 +239,15 @@ async def test_a_stop_with_grace_lets_it_finish_and_a_kill_does_not(alice: Calle
     assert again["code"] == "run_ended"
 
 
+async def test_a_kill_does_not_wait_for_the_grace_of_a_cancel(alice: Caller) -> None:
+    run = await alice.train("trap '' TERM; echo ready; while :; do sleep 0.1; done", grace_s=3600)
+    await alice.says(run["id"], "ready")
+    await alice.post(f"/trainings/{run['id']}/stop", {"mode": "cancel"}, 200)
+    await alice.until(run["id"], "stopping")
+    await alice.post(f"/trainings/{run['id']}/stop", {"mode": "kill"}, 200)
+    assert (await alice.ended(run["id"]))["phase"] == "killed"
+
+
 async def test_files_are_attached_while_it_runs_and_ours_are_locked(alice: Caller) -> None:
     run = await alice.train("sleep 600")
     await alice.until(run["id"], "running")
