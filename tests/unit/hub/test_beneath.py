@@ -1,6 +1,7 @@
 """Looking into folders that other people's programs write to: never outside, and never an error of its own."""
 
 import os
+import subprocess
 import tempfile
 import threading
 import time
@@ -166,17 +167,36 @@ def test_a_folder_is_listed_and_walked_while_a_program_changes_it(tmp_path: Path
         working.join()
 
 
-def test_folders_as_deep_as_a_program_can_make_them_are_walked_and_removed(tmp_path: Path) -> None:
-    root = tmp_path / "output"
+def test_folders_as_deep_as_a_program_can_make_them_are_walked_and_removed() -> None:
+    base = tempfile.mkdtemp(dir="/dev/shm")
+    root = Path(base, "output")
     root.mkdir()
-    descriptor = os.open(root, os.O_RDONLY)
-    for _ in range(1_200):
-        os.mkdir("d", dir_fd=descriptor)
-        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+    try:
+        descriptor = os.open(root, os.O_RDONLY)
+        for _ in range(1_200):
+            os.mkdir("d", dir_fd=descriptor)
+            inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
         os.close(descriptor)
-        descriptor = inner
-    os.close(descriptor)
-    (root / "d" / "d" / "file").touch()
-    assert list(beneath.files(root)) == ["d/d/file"]
-    Store(tmp_path).remove(StorePath("output"))
-    assert not root.exists()
+        (root / "d" / "d" / "file").touch()
+        assert list(beneath.files(root)) == ["d/d/file"]
+        Store(Path(base)).remove(StorePath("output"))
+        assert not root.exists()
+    finally:
+        subprocess.run(["rm", "-rf", base], check=True)
+
+
+def test_a_folder_is_removed_whatever_its_modes_and_no_link_is_followed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o500)
+    (tmp_path / "runs" / "1" / "a" / "b").mkdir(parents=True)
+    for link in ("runs/1/link", "runs/1/a/link", "runs/1/a/b/link"):
+        (tmp_path / link).symlink_to(kept)
+    for folder in ("a/b", "a", "."):
+        (tmp_path / "runs" / "1" / folder).chmod(0o000)
+    store = Store(tmp_path)
+    for _ in range(2):
+        store.remove(StorePath("runs/1"))
+        assert not (tmp_path / "runs" / "1").exists()
+    assert kept.stat().st_mode & 0o777 == 0o500
