@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kqi.schema import Phase, StopMode
 from kqi_hub.runs.model import ACTIVE, EDGES, ENDED, Kind, Run, Step, next_step, stop_phase, verdict
@@ -71,6 +71,7 @@ def test_a_verdict_is_an_end_and_tells_the_truth(run: Run, seen: WorkloadStatus)
         assert (end.exit_code, end.reason) == (None, "lost") and end.phase is not Phase.COMPLETED
     if end.phase in {Phase.CANCELED, Phase.KILLED}:
         assert run.stop is not None and end.phase is stop_phase(run.stop)
+        assert seen.phase is not Seen.EXITED or seen.exit_code != 0 or seen.reason is Reason.STOPPED
     elif run.stop is not None:
         assert seen.exit_code == 0 and seen.reason is not Reason.STOPPED
     if end.phase is Phase.COMPLETED and run.kind is Kind.TRAINING:
@@ -119,10 +120,11 @@ class Life(RuleBasedStateMachine):
         self.told: StopMode | None = None  # what this process remembers to have asked the engine
         self.ended_by_itself = False
 
-    @rule(kind=st.sampled_from(list(Kind)), stubborn=st.booleans())
-    @precondition(lambda self: self.run.phase is Phase.QUEUED and self.run.attempt == 1)
-    def submit(self, kind: Kind, stubborn: bool) -> None:
+    @initialize(kind=st.sampled_from(list(Kind)), stubborn=st.booleans(), at_once=st.booleans())
+    def submit(self, kind: Kind, stubborn: bool, at_once: bool) -> None:
         self.run, self.engine.stubborn = replace(self.run, kind=kind), stubborn
+        if at_once:
+            self.admit()
 
     @rule()
     @precondition(lambda self: self.run.phase is Phase.QUEUED)
@@ -169,7 +171,7 @@ class Life(RuleBasedStateMachine):
     def take(self) -> None:
         self.go(cut=None)
 
-    @rule(cut=st.integers(0, 2))
+    @rule(cut=st.sampled_from([1, 1, 0, 2]))
     @precondition(lambda self: self.held is not None)
     def crash(self, cut: int) -> None:
         self.go(cut=cut)
@@ -189,9 +191,14 @@ class Life(RuleBasedStateMachine):
         self.engine, self.told, self.ended_by_itself = Engine(self.engine.stubborn), None, False
 
     @rule()
-    def settle(self) -> None:
+    @precondition(lambda self: self.run.phase in ENDED)
+    def time_goes_by(self) -> None:
+        """Nothing happens to a run that has ended."""
+
+    def teardown(self) -> None:
         """Let the platform work on undisturbed: it reaches the end, also of a program that would go on for ever."""
-        wanted, over = self.run.stop, not self.engine.alive
+        wanted = self.run.stop
+        over = self.run.phase in ENDED or (self.engine.begun and not self.engine.alive)
         for _ in range(10):
             if self.run.phase in ENDED:
                 break
@@ -202,7 +209,7 @@ class Life(RuleBasedStateMachine):
             self.take()
             self.time_passes()
         assert self.run.phase in ENDED
-        self.held = None
+        self.work_is_never_left_behind()
         if wanted and not over:
             assert self.run.phase is stop_phase(wanted)
 
