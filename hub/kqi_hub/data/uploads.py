@@ -85,9 +85,9 @@ class Uploads:
             raise NotFound("upload", row.id) from error
 
     async def received(self, scope: TenantScope, upload: str, number: int) -> None:
-        await scope.session.merge(UploadPartRow(upload_id=upload, number=number))
         row = await self.find(scope, upload)
         row.changed_at = now()
+        await scope.session.merge(UploadPartRow(upload_id=upload, number=number))
 
     async def assemble(self, row: UploadRow, parts: list[int]) -> None:
         """Check the whole and make it a blob; needs no transaction. Raises Conflict while parts are missing."""
@@ -95,14 +95,7 @@ class Uploads:
         if len(parts) < count:
             missing = sorted(set(range(count)) - set(parts))[:10]
             raise Conflict("upload_parts_missing", parts=", ".join(map(str, missing)))
-        path = self._path(row.id)
-        with answering_disk_errors():
-            # After a crash between the rename and the commit the blob is there and the file is not.
-            if not path.exists() and self.blobs.has(row.sha256):
-                return
-            if await asyncio.to_thread(file_sha256, path) != row.sha256:
-                raise Conflict("upload_wrong_hash")
-            await asyncio.to_thread(self.blobs.take, path, row.sha256)
+        await asyncio.to_thread(self._take, row)
 
     async def completed(self, scope: TenantScope, upload: str) -> UploadRow:
         row = await self.find(scope, upload)
@@ -113,6 +106,19 @@ class Uploads:
     async def reset(self, scope: TenantScope, upload: str) -> None:
         """Forget the parts of an upload whose whole did not have the promised hash."""
         await scope.execute(delete(UploadPartRow).where(UploadPartRow.upload_id == upload))
+
+    def _take(self, row: UploadRow) -> None:
+        path = self._path(row.id)
+        with answering_disk_errors():
+            try:
+                with partial.sealed(path):
+                    if file_sha256(path) != row.sha256:
+                        raise Conflict("upload_wrong_hash")
+                    self.blobs.take(path, row.sha256)
+            except FileNotFoundError as error:
+                # After a crash between the rename and the commit the blob is there and the file is not.
+                if not self.blobs.has(row.sha256):
+                    raise NotFound("upload", row.id) from error
 
     def _path(self, upload: str) -> Path:
         return self.blobs.incoming / upload

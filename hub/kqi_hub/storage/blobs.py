@@ -35,6 +35,15 @@ class Blobs:
     def has(self, sha256: str) -> bool:
         return self.path(sha256).exists()
 
+    def touch(self, sha256: str, size: int) -> bool:
+        """Make a blob count as sent just now, so that it is kept; False if it is not there, or not whole."""
+        path = self.path(sha256)
+        try:
+            os.utime(path)
+            return path.stat().st_size == size
+        except FileNotFoundError:
+            return False
+
     def open(self, sha256: str) -> BinaryIO:
         return self.path(sha256).open("rb")
 
@@ -42,6 +51,7 @@ class Blobs:
         """Make `file`, whose content has been checked and is on the disk, the blob; `file` is gone afterwards."""
         with answering_disk_errors():
             os.chmod(file, 0o444)
+            os.utime(file)  # its age counts from here, not from the last part
             target = self._place(sha256)
             os.replace(file, target)
             fsync_folder(target.parent)
@@ -60,7 +70,7 @@ class Blobs:
                 if len(stored) == files or total > size:
                     raise TooLarge("batch_too_large", files=files, bytes=size)
                 sha256 = hashlib.sha256(content).hexdigest()
-                if not self.has(sha256):
+                if not self.touch(sha256, len(content)):
                     self._write(sha256, content)
                 stored.append(Stored(path=name, sha256=sha256, size=len(content)))
             syncfs(self._root)
