@@ -38,7 +38,7 @@ check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
 
 test: $(VENV)/.dev ## set up and pass all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 drills: $(VENV)/.dev ## long fault drills
 	@$(BIN)/python -m tests.drills $(ARGS)

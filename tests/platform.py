@@ -1,5 +1,8 @@
 """A platform of a test's own: the real `kqi-hub up` on a state and a port of its own."""
 
+import asyncio
+import fcntl
+import functools
 import json
 import os
 import re
@@ -17,12 +20,13 @@ from typing import Any, Self
 
 import httpx
 
+from kqi_hub.environments import make as environments
+from kqi_hub.settings import load
+from kqi_hub.supervisor import proxy
 from kqi_hub.testing.service import free_port
 
 PROGRAM = Path(sys.executable).with_name("kqi-hub")
 PASSWORD = "correct horse battery"
-# Proxy and Python environment are made once a machine and copied: a fresh state would take half a minute.
-CACHE = Path("/var/tmp") / f"kqi-test-cache-{os.getuid()}"
 _NAVIGATE = {"Sec-Fetch-Mode": "navigate"}
 
 
@@ -72,7 +76,6 @@ class Platform:
         assert self.process.poll() is None, self.said()
         if self.environment:
             assert self._environment_ready.wait(600), self.said()
-            self._keep()
 
     def stop(self) -> None:
         """End the platform and the work on it."""
@@ -144,20 +147,27 @@ class Platform:
         self._environment_ready.set()
 
     def _seed(self) -> None:
-        for name in ("proxy", "environments/.built") if self.environment else ("proxy",):
-            target = self.state / name
-            if (CACHE / name).exists() and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                subprocess.run(["cp", "-a", CACHE / name, target], check=True)
-
-    def _keep(self) -> None:
+        """Link in what a fresh state would take half a minute to make; nobody writes to it."""
+        made = _made_once()
         for name in ("proxy", "environments/.built"):
-            wanted = {entry.name for entry in (self.state / name).iterdir()}
-            place = CACHE / name
-            if not place.exists() or not wanted <= {entry.name for entry in place.iterdir()}:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                CACHE.chmod(0o755)
-                subprocess.run(["cp", "-a", f"{self.state / name}/.", f"{place}/"], check=True)
+            target = self.state / name
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                subprocess.run(["cp", "-al", made / name, target], check=True)
+
+
+@functools.cache
+def _made_once() -> Path:
+    """Make proxy and Python environment, unless an earlier session has, as `kqi-hub up` does; return their state."""
+    place = Path("/var/tmp") / f"kqi-test-cache-{os.getuid()}"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o755)
+    settings = load(environ={}, state=place)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        asyncio.run(proxy.install(settings, proxy.find_node()))
+        asyncio.run(environments.make(settings, environments.DEFAULT, environments.DEFAULT_REQUIREMENTS))
+    return place
 
 
 def form_token(page: str) -> str:
