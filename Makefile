@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What tests and demo use of Debian: sandboxes, a browser, letters of all three languages.
+PACKAGES := bubblewrap chromium fonts-noto-cjk
 .DEFAULT_GOAL := help
 
-.PHONY: help up demo check test test-cluster drills bench lock clean
+.PHONY: help up demo packages check test test-cluster drills bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,8 +30,11 @@ $(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
 up: $(VENV)/.hub ## set everything up on this machine and run the platform
 	@exec $(BIN)/kqi-hub up $(ARGS)
 
-demo: $(VENV)/.dev ## a user's whole day on real input; ONCE=1 ends it
+demo: $(VENV)/.dev packages ## a user's whole day on real input; ONCE=1 ends it
 	@exec $(BIN)/python -m tests.demo
+
+packages:
+	@requirements/debian.sh $(PACKAGES)
 
 check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
@@ -37,10 +42,10 @@ check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
 
-test: $(VENV)/.dev ## set up and pass all tests
+test: $(VENV)/.dev packages ## set up and pass all tests
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-drills: $(VENV)/.dev ## long fault drills
+drills: $(VENV)/.dev packages ## long fault drills
 	@$(BIN)/python -m tests.drills $(ARGS)
 
 bench: $(VENV)/.dev ## side by side with the peers

@@ -1,9 +1,7 @@
 """Open JupyterLab in a real browser, run a notebook in it, and keep a picture."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +10,6 @@ from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 _FLAGS += ["--disable-component-update", "--disable-sync"]
-_PACKAGES = ["chromium", "fonts-noto-cjk"]
 
 CELL = """import os, joblib
 from pathlib import Path
@@ -23,15 +20,9 @@ print("pictures held out:", len(pictures), "| the parent's model:", type(model).
 
 
 def chromium() -> str:
-    """Return the browser, installed where we may; else say the one line that does it and end."""
     found = shutil.which("chromium")
-    if found is None and os.geteuid() == 0:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *_PACKAGES]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
-        found = shutil.which("chromium")
     if found is None:
-        sys.exit(f"The browser part needs Chromium: sudo apt-get install -y {' '.join(_PACKAGES)}")
+        sys.exit("The browser part needs Chromium: make packages")
     return found
 
 
