@@ -1,28 +1,34 @@
 """Through the platform's own door: submit to first line, the run list, and the upload of many small files."""
 
 import asyncio
+import hashlib
+import json
+import os
 import statistics
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import httpx
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import insert, select
 from tests.platform import Platform
 
+import kqi
+from bench.peer import PREFIX
 from bench.record import Record, timed, timed_async
-from kqi.schema import Run
+from kqi.schema import CreateData
 from kqi_hub.db.engine import Database
-from kqi_hub.db.scope import Scope
 from kqi_hub.identity.rows import PersonRow
-from kqi_hub.runs import store, view
 from kqi_hub.runs.rows import RunRow
 from kqi_hub.testing.service import free_port
 
-_SIZES = [1_000, 10_000, 100_000]
+_RUNS = [1_000, 10_000, 100_000]
+_FILES = [1_000, 10_000]
 _PAGE = 50
 _USER = "bench"
 
@@ -31,24 +37,43 @@ def run() -> list[Record]:
     with Platform(environment=False) as platform:
         platform.command("image", "add", "default", "--python", "/usr/bin/python3")
         platform.add_user(_USER)
-        return asyncio.run(_all(platform))
+        token = platform.token(_USER)
+        with _peer(platform) as peer:
+            return [
+                asyncio.run(_submit(platform, token)),
+                _upload(platform, token, peer),
+                _run_list(platform, token, peer),
+            ]
 
 
-async def _all(platform: Platform) -> list[Record]:
-    headers = {"Authorization": f"Bearer {platform.token(_USER)}"}
-    async with httpx.AsyncClient(base_url=platform.api, headers=headers, timeout=120) as client:
-        started = await _submit(client)
-        return [started]
-        return [started, await _run_list(platform, client)]
+@contextmanager
+def _peer(platform: Platform) -> Iterator[str]:
+    """Run the peers behind the platform's own proxy; yield their address."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench.peer", platform.state, str(port)])
+    chosen = json.loads((platform.state / "run" / "runtime.json").read_text())
+    key = (platform.state / "secrets" / "proxy-token").read_text().strip()
+    route = f"{chosen['proxy_api_url']}/api/routes{PREFIX}"
+    body = {"target": f"http://127.0.0.1:{port}"}
+    try:
+        httpx.post(route, json=body, headers={"Authorization": f"token {key}"}).raise_for_status()
+        while httpx.get(f"{platform.url}{PREFIX}/runs").status_code != 422:
+            assert process.poll() is None
+        yield f"{platform.url}{PREFIX}"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
-async def _submit(client: httpx.AsyncClient) -> Record:
+async def _submit(platform: Platform, token: str) -> Record:
     ours, theirs, turns = [], [], []
-    for _ in range(25):
-        ours.append(await timed_async(lambda: _first_line(client)))
-        theirs.append(await timed_async(_bare))
-        turns.append(await timed_async(lambda: client.get("/trainings", params={"limit": 1})))
-        await asyncio.sleep(0.3)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=platform.api, headers=headers, timeout=120) as client:
+        for _ in range(25):
+            ours.append(await timed_async(lambda: _first_line(client)))
+            theirs.append(await timed_async(_bare))
+            await asyncio.sleep(0.3)
+            turns.append(await timed_async(lambda: client.get("/me")))
     fork = timed(lambda: subprocess.run(["/bin/true"], check=True))
     overhead = statistics.median(ours) - statistics.median(theirs)
     return Record(
@@ -81,36 +106,69 @@ async def _bare() -> None:
     await process.wait()
 
 
-async def _run_list(platform: Platform, client: httpx.AsyncClient) -> Record:
+def _upload(platform: Platform, token: str, peer: str) -> Record:
+    """Files of 1 KiB by the SDK, beside a loop of single PUTs through the same proxy."""
+    ours, theirs = [], []
+    headers = {"Authorization": f"Bearer {token}"}
+    with kqi.Client(platform.url, token=token) as client, httpx.Client(headers=headers, timeout=60) as plain:
+        for count in _FILES:
+            with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+                folder = Path(name)
+                contents = {f"{number:05}.bin": os.urandom(1024) for number in range(count)}
+                for file, content in contents.items():
+                    (folder / file).write_bytes(content)
+                made: list[kqi.Data] = []
+                ours.append(timed(lambda: made.append(client.data.upload([folder], CreateData(name=f"{count} files")))))  # noqa: B023
+                theirs.append(timed(lambda: [_put(plain, peer, file, content) for file, content in contents.items()]))  # noqa: B023
+                kept = {file.path.rsplit("/", 1)[-1]: file.sha256 for file in client.data.files(made[0].id)}
+                assert kept == {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+                assert {path.name: path.read_bytes() for path in (platform.state / "peer").iterdir()} == contents
+                for path in (platform.state / "peer").iterdir():
+                    path.unlink()
+        turn = min(timed(lambda: client.me()) for _ in range(5))
+    return Record(
+        name="upload_small_files",
+        peer="a loop of authenticated, fsynced HTTP PUTs through the same proxy",
+        n=_FILES,
+        ours=ours,
+        theirs=theirs,
+        limit={"one turn through the proxy, s": turn, "loop / ours": theirs[-1] / ours[-1]},
+        target=">= 10 x the loop",
+    )
+
+
+def _put(client: httpx.Client, peer: str, name: str, content: bytes) -> None:
+    client.put(f"{peer}/files/{name}", content=content).raise_for_status()
+
+
+def _run_list(platform: Platform, token: str, peer: str) -> Record:
     """Page 1 and the deepest page by cursor, beside a twin that finds the same pages by OFFSET."""
-    database = Database.at(platform.state / "kqi.sqlite")
     first, ours, theirs, made = [], [], [], 0
-    async with _served(_twin(database)) as address, httpx.AsyncClient(base_url=address, timeout=120) as twin:
-        for size in _SIZES:
-            await _fill(database, made + 1, size)
+    with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=120) as client:
+
+        def page(**params: Any) -> Any:
+            return client.get(f"{platform.api}/trainings", params=params).json()
+
+        def by_offset(offset: int) -> Any:
+            return client.get(f"{peer}/runs", params={"offset": offset, "limit": _PAGE}).json()
+
+        for size in _RUNS:
+            asyncio.run(_fill(platform, made + 1, size))
             made = size
-            cursor, depth = await _deepest(client)
-
-            async def page(params: dict[str, object]) -> list[dict[str, object]]:
-                return (await client.get("/trainings", params={"limit": _PAGE, **params})).json()["items"]  # type: ignore[no-any-return,arg-type]
-
-            async def by_offset(depth: int = depth) -> list[dict[str, object]]:
-                return (await twin.get("/", params={"offset": depth})).json()  # type: ignore[no-any-return]
-
-            assert await page({"cursor": cursor}) == await by_offset(), "the twin answers otherwise"
+            cursor, depth = _deepest(page)
+            assert page(limit=_PAGE, cursor=cursor)["items"] == by_offset(depth), "the twin answers otherwise"
             top, deep, other = [], [], []
             for _ in range(15):
-                top.append(await timed_async(lambda: page({})))
-                deep.append(await timed_async(lambda cursor=cursor: page({"cursor": cursor})))
-                other.append(await timed_async(by_offset))
+                top.append(timed(lambda: page(limit=_PAGE)))
+                deep.append(timed(lambda cursor=cursor: page(limit=_PAGE, cursor=cursor)))
+                other.append(timed(lambda depth=depth: by_offset(depth)))
             first.append(statistics.median(top))
             ours.append(statistics.median(deep))
             theirs.append(statistics.median(other))
-    await database.close()
     return Record(
         name="run_list",
-        peer="FastAPI + SQLAlchemy twin: the deepest page by OFFSET, without sign-in, without the proxy",
-        n=_SIZES,
+        peer="FastAPI + SQLAlchemy twin behind the same proxy: the deepest page by OFFSET",
+        n=_RUNS,
         ours=ours,
         theirs=theirs,
         limit={"page 1 at 100,000 / at 1,000": first[-1] / first[0], "page 1 at 100,000, s": first[-1]},
@@ -118,20 +176,19 @@ async def _run_list(platform: Platform, client: httpx.AsyncClient) -> Record:
     )
 
 
-async def _deepest(client: httpx.AsyncClient) -> tuple[str, int]:
-    """Walk to the end in pages of 1,000 and return a cursor near it, with the number of runs before it."""
+def _deepest(page: Any) -> tuple[str, int]:
+    """Walk down in large pages and return a cursor near the end, with the number of runs before it."""
     cursor, seen = "", 0
     while True:
-        answer = (
-            await client.get("/trainings", params={"limit": 950, **({"cursor": cursor} if cursor else {})})
-        ).json()
+        answer = page(limit=950, **({"cursor": cursor} if cursor else {}))
         if answer["next"] is None or len(answer["items"]) < 950:
             return cursor, seen
         seen += len(answer["items"])
         cursor = answer["next"]
 
 
-async def _fill(database: Database, first: int, last: int) -> None:
+async def _fill(platform: Platform, first: int, last: int) -> None:
+    database = Database.at(platform.state / "kqi.sqlite")
     now = datetime.now(UTC)
     async with database.read() as session:
         person = (await session.execute(select(PersonRow.id).where(PersonRow.name == _USER))).scalar_one()
@@ -146,28 +203,4 @@ async def _fill(database: Database, first: int, last: int) -> None:
     for start in range(0, len(rows), 5000):
         async with database.write() as session:
             await session.execute(insert(RunRow), rows[start : start + 5000])
-
-
-def _twin(database: Database) -> FastAPI:
-    app = FastAPI()
-
-    @app.get("/")
-    async def page(offset: int) -> list[Run]:
-        query = select(RunRow.key).where(RunRow.tenant_id == 1, RunRow.kind == "training").order_by(RunRow.key.desc())
-        async with database.read() as session:
-            keys = (await session.execute(query.limit(_PAGE).offset(offset))).scalars().all()
-            return [view.to_wire(run, None, "en") for run in await store.several(Scope(session), keys)]
-
-    return app
-
-
-@asynccontextmanager
-async def _served(app: FastAPI) -> AsyncIterator[str]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
-    task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    await task
+    await database.close()
