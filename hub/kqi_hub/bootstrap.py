@@ -13,12 +13,15 @@ from kqi_hub.accounts.api import routes as account_routes
 from kqi_hub.accounts.pages import routes as page_routes
 from kqi_hub.admission.plan import Limits
 from kqi_hub.admission.service import Admission
+from kqi_hub.background import Loop
 from kqi_hub.data.api import routes as data_routes
 from kqi_hub.data.service import DataService
+from kqi_hub.data.sweep import DataSweep
 from kqi_hub.data.uploads import Uploads
 from kqi_hub.datasets import store as dataset_store
 from kqi_hub.datasets.api import routes as dataset_routes
 from kqi_hub.datasets.service import DatasetService
+from kqi_hub.datasets.sweep import TreeSweep
 from kqi_hub.datasets.trees import LayoutLoop, Trees
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
@@ -36,6 +39,7 @@ from kqi_hub.runs.pages import routes as home_routes
 from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runs.reconcile import Launcher, ReconcileLoop, Reconciler
 from kqi_hub.runs.service import RunService
+from kqi_hub.runs.sweep import LedgerSweep, archives, trees_at_work
 from kqi_hub.runs.watch import Changes
 from kqi_hub.runtime import Runtime, kept_secret
 from kqi_hub.settings import Settings
@@ -51,6 +55,7 @@ from kqi_spawner.workload import Secret
 log = logging.getLogger(__name__)
 # Loops are woken by what happens; this is how long a lost wake-up would last.
 _SWEEP_S = 30.0
+_CLEAN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,7 @@ class Around:
 async def application(settings: Settings, around: Around) -> FastAPI:
     """Return the service over a database that is migrated and a store that is prepared."""
     database = Database.at(settings.database)
+    await database.ping()  # the first connection switches a new database to WAL; two at once would find it locked
     files = Store(settings.store, owner(settings))
     files.prepare()
     blobs = Blobs(files)
@@ -104,6 +110,12 @@ async def application(settings: Settings, around: Around) -> FastAPI:
     reconciler.wake = reconcile.wake
     trees = Trees(database=database, files=files, blobs=blobs, ready=reconcile.wake)
     layout = LayoutLoop("layout", trees.lay_out_pending, every_s=_SWEEP_S)
+    sweeps = (
+        LedgerSweep(database=database, backend=around.backend),
+        TreeSweep(database=database, files=files, at_work=trees_at_work),
+        DataSweep(database=database, blobs=blobs, named=archives),
+    )
+    clean = Loop("clean", lambda: _each(sweeps), every_s=_CLEAN_S)
     runs = Runs(
         service=service,
         resolver=Resolver(git),
@@ -130,7 +142,8 @@ async def application(settings: Settings, around: Around) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         crash.arm(settings.crash)
-        tasks = [asyncio.create_task(work) for work in (reconcile.run(), layout.run(), reconciler.follow_backend())]
+        loops = (reconcile.run(), layout.run(), clean.run(), reconciler.follow_backend())
+        tasks = [asyncio.create_task(work) for work in loops]
         try:
             yield
         finally:
@@ -178,6 +191,11 @@ async def _serve(settings: Settings, runtime: Runtime) -> None:
     finally:
         await backend.close()
         await launcher.aclose()
+
+
+async def _each(sweeps: Iterable[LedgerSweep | TreeSweep | DataSweep]) -> None:
+    for sweep in sweeps:
+        await sweep.one_pass()
 
 
 async def _frozen(scope: Scope, ids: Iterable[int]) -> set[int]:

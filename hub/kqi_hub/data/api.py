@@ -32,6 +32,7 @@ _OCTETS = {"requestBody": {"content": {"application/octet-stream": {"schema": {"
 async def find_blobs(call: CollectionCaller, body: schema.FindBlobs, data: Service) -> schema.Blobs:
     """Say which contents need not be sent."""
     known = await store.known_sizes(call.collection, body.sha256)
+    await store.stage_again(call.collection, list(known))
     return schema.Blobs(sha256=sorted(known))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, func, insert, or_, select
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.clock import now
@@ -226,21 +226,22 @@ async def known_sizes(scope: TenantScope, hashes: Sequence[str]) -> dict[str, in
 
 
 async def stage(scope: TenantScope, sizes: dict[str, int]) -> None:
-    """Note that the scope's tenant has sent these contents."""
-    items = list(sizes.items())
-    for start in range(0, len(items), _AT_ONCE):
-        part = items[start : start + _AT_ONCE]
-        known = set(
-            await scope.all(
-                select(StagedRow.sha256).where(
-                    StagedRow.sha256.in_([sha256 for sha256, _ in part]), StagedRow.tenant_id == scope.tenant
-                )
-            )
-        )
-        fresh = [
-            {"tenant_id": scope.tenant, "sha256": sha256, "size": size, "at": now()}
-            for sha256, size in part
-            if sha256 not in known
-        ]
-        if fresh:
-            await scope.session.execute(insert(StagedRow), fresh)
+    """Note that the scope's tenant has sent these contents, just now."""
+    known = await stage_again(scope, list(sizes))
+    fresh = [
+        {"tenant_id": scope.tenant, "sha256": sha256, "size": size, "at": now()}
+        for sha256, size in sizes.items()
+        if sha256 not in known
+    ]
+    if fresh:
+        await scope.session.execute(insert(StagedRow), fresh)
+
+
+async def stage_again(scope: TenantScope, hashes: Sequence[str]) -> set[str]:
+    """Let what the tenant has staged count from now on, because it is about to be named; return which."""
+    known: set[str] = set()
+    for start in range(0, len(hashes), _AT_ONCE):
+        mine = (StagedRow.tenant_id == scope.tenant) & StagedRow.sha256.in_(hashes[start : start + _AT_ONCE])
+        again = update(StagedRow).where(mine).values(at=now()).returning(StagedRow.sha256)
+        known.update(await scope.session.scalars(again.execution_options(synchronize_session=False)))
+    return known

@@ -54,8 +54,11 @@ class Uploads:
             row = UploadRow(id=opaque(), tenant_id=scope.tenant, person_id=scope.person, sha256=sha256, size=size)
             row.part_size, row.changed_at, row.complete = part_size, now(), False
             await scope.add(row)
-        row.complete = known == size
+        row.complete, row.changed_at = known == size, now()
+        await store.stage_again(scope, [sha256])
         if not row.complete:
+            if not self._path(row.id).exists():
+                await self.reset(scope, row.id)
             partial.create(self._path(row.id), size)
         await scope.flush()
         return row

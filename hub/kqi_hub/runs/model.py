@@ -88,8 +88,7 @@ class Run:
 
     @property
     def workload(self) -> WorkloadName:
-        name = workload_name(self.kind.value, self.number)
-        return name if self.attempt == 1 else workload_name(name, self.attempt)
+        return workload_of(self.kind, self.number, self.attempt)
 
     @property
     def folder(self) -> StorePath:
@@ -102,6 +101,12 @@ class Run:
     @property
     def log(self) -> StorePath:
         return self.folder / "attach" / self.log_name
+
+
+def workload_of(kind: Kind, number: int, attempt: int) -> WorkloadName:
+    """Return the name under which the engine knows an attempt; no two attempts share one."""
+    name = workload_name(kind.value, number)
+    return name if attempt == 1 else workload_name(name, attempt)
 
 
 def folder(kind: Kind, number: int) -> StorePath:

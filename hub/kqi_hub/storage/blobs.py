@@ -3,16 +3,18 @@
 import hashlib
 import os
 import secrets
+import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from kqi_hub.errors import Invalid, TooLarge
 from kqi_hub.storage.store import Store, answering_disk_errors, fsync_folder, syncfs
 
-_CHUNK = 2**20
+_ASIDE = ".aside-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,10 @@ class Blobs:
         """Make a blob count as sent just now, so that it is kept; False if it is not there, or not whole."""
         path = self.path(sha256)
         try:
+            if path.stat().st_size != size:
+                return False
             os.utime(path)
-            return path.stat().st_size == size
+            return True
         except FileNotFoundError:
             return False
 
@@ -76,6 +80,53 @@ class Blobs:
             syncfs(self._root)
         return stored
 
+    def prefixes(self) -> list[str]:
+        return sorted(entry.name for entry in self._root.iterdir() if entry.is_dir())
+
+    def old(self, prefix: str, before: datetime) -> list[str]:
+        """Return the blobs of a folder that were not sent since `before`."""
+        return [name for name in _older(self._root / prefix, before) if len(name) == 64]
+
+    def remove(self, sha256: str, before: datetime) -> bool:
+        """Remove a blob that was not sent since `before`. The caller knows that nothing refers to it, and is alone."""
+        aside = self.incoming / f"{_ASIDE}{sha256}"
+        try:
+            os.rename(self.path(sha256), aside)
+        except FileNotFoundError:
+            return False
+        # Somebody may have touched it after it was found old: now that it is aside nobody can any more.
+        if aside.stat().st_mtime >= before.timestamp():
+            self._put_back(aside)
+            return False
+        aside.unlink()
+        return True
+
+    def put_back(self) -> None:
+        """Put back what a crash left aside; the next look decides again. The caller is alone."""
+        for aside in self.incoming.glob(f"{_ASIDE}*"):
+            self._put_back(aside)
+
+    def touched(self, incoming: Iterable[str], since: datetime) -> set[str]:
+        """Return those of the incoming files that were written to since then."""
+        return {name for name in incoming if _modified(self.incoming / name) >= since.timestamp()}
+
+    def old_incoming(self, before: datetime) -> list[str]:
+        return [name for name in _older(self.incoming, before) if not name.startswith(_ASIDE)]
+
+    def drop_incoming(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self.incoming / name).unlink(missing_ok=True)
+
+    def _put_back(self, aside: Path) -> None:
+        target = self.path(aside.name.removeprefix(_ASIDE))
+        try:
+            os.link(aside, target)
+        except FileExistsError:
+            pass  # sent again since
+        except OSError:  # no further links here
+            os.replace(aside, target)
+        aside.unlink(missing_ok=True)
+
     def _write(self, sha256: str, content: bytes) -> None:
         temporary = self.incoming / f".{secrets.token_hex(8)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
@@ -92,6 +143,20 @@ class Blobs:
         if not target.parent.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+
+def _older(folder: Path, before: datetime) -> list[str]:
+    limit = before.timestamp()
+    return sorted(name for name in os.listdir(folder) if 0 < _modified(folder / name) < limit)
+
+
+def _modified(path: Path) -> float:
+    """Return when a regular file was last written to or touched; 0 for what is not there or no such file."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return found.st_mtime if stat.S_ISREG(found.st_mode) else 0
 
 
 def file_sha256(path: Path) -> str:

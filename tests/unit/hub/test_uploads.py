@@ -1,10 +1,13 @@
 """Large files in parts: however they come, the content is in the store whole or not at all."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -224,3 +227,20 @@ async def test_what_a_power_cut_left_of_a_small_file_is_not_taken_for_it() -> No
         made.blobs.path(digest).touch()
         await made.receive(Sent(0, packed({"a": b"content"}), "", 999).chunks(), files=9, size=9, check=str)
         assert made.blobs.path(digest).read_bytes() == b"content"
+
+
+def test_a_content_that_is_sent_while_it_is_removed_is_there_afterwards() -> None:
+    """Both orders of every two steps come about in so many rounds."""
+    content, digest = b"content", sha256(b"content")
+    old, before = 1_000_000_000, datetime.fromtimestamp(1_500_000_000, UTC)
+    tar = packed({"a": content})
+    with uploads() as made, ThreadPoolExecutor(1) as threads:
+        file = made.blobs.incoming / "batch"
+        file.write_bytes(tar)
+        for _ in range(1_000):
+            sending = threads.submit(made.blobs.take_batch, file, files=1, size=9, check=str)
+            made.blobs.remove(digest, before)
+            sending.result()
+            assert made.blobs.path(digest).read_bytes() == content
+            os.utime(made.blobs.path(digest), (old, old))
+        assert made.blobs.remove(digest, before) and not made.blobs.has(digest)
