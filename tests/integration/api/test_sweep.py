@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import shutil
 import tarfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from kqi_hub.clock import now
 from kqi_hub.data.store import StagedRow
@@ -169,10 +168,13 @@ async def test_packed_code_is_kept_for_as_long_as_a_run_was_made_of_it(alice: Ca
     await swept(service, hours=99)
     copy = await alice.post(f"/trainings/{run['id']}/copy", {})
     assert (await alice.ended(copy["id"]))["phase"] == "completed"
+    async with service.database.write() as session:
+        await session.execute(delete(StagedRow).where(StagedRow.sha256 == source["sha256"]))
     for number in (run["id"], copy["id"]):
+        await swept(service, hours=99)
         assert blob(service, packed.getvalue()).exists()
         await alice.delete(f"/trainings/{number}")
-        await swept(service, hours=99)
+    await swept(service, hours=99)
     assert not blob(service, packed.getvalue()).exists()
 
 
@@ -182,10 +184,10 @@ async def test_trees_of_versions_that_are_gone_are_removed(alice: Caller, servic
     for dataset in (kept, deleted):
         await laid_out(alice, dataset["id"])
     root = service.settings.store / "datasets"
-    half_made = root / str(kept["id"]) / ".1.building" / "deep" / "er"
-    half_made.mkdir(parents=True)
     await alice.put(f"/datasets/{kept['id']}/entries", {"flat": data[:1]})
     await laid_out(alice, kept["id"])
+    for half_made in (".1.building", ".2.building"):
+        (root / str(kept["id"]) / half_made / "deep" / "er").mkdir(parents=True)
     await alice.delete(f"/datasets/{deleted['id']}")
     await swept(service)
     assert not (root / str(deleted["id"])).exists()
@@ -222,17 +224,19 @@ async def at_work(service: Running) -> set[tuple[int, int]]:
         return await trees_at_work(Scope(session))
 
 
-async def test_the_engine_forgets_runs_that_ended_and_no_other(alice: Caller, service: Running, tmp_path: Path) -> None:
+async def test_the_engine_forgets_runs_that_ended_and_no_other(alice: Caller, service: Running) -> None:
     ended, working = await alice.train("echo started; sleep 60"), await alice.train("echo started; sleep 60")
     for run in (ended, working):
         await alice.says(run["id"], "started")
     ledger = service.settings.state / "ledger"
     mine = ledger / f"training-{ended['id']}"
-    shutil.copytree(mine, tmp_path / "ledger")
+    facts = (mine / "facts.json").read_text()
     await alice.post(f"/trainings/{ended['id']}/stop", {"mode": "kill"}, 200)
     before = await alice.ended(ended["id"])
     await gone(mine)
-    shutil.copytree(tmp_path / "ledger", mine)  # as a crash between the end and this step leaves it
+    mine.mkdir()  # as a crash between the end and this step leaves it
+    (mine / "facts.json").write_text(facts)
+    (mine / "exit").write_text("code=137 reason=stopped finished=1.5\n")
     await swept(service)
     assert not mine.exists()
     assert await alice.get(f"/trainings/{ended['id']}") == before
