@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,7 +24,7 @@ SHORT: TypeAdapter[str] = TypeAdapter(schema.ShortName)
 LOWER, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 anything = st.text(st.characters())  # with lone surrogates and control characters
 awkward = st.text(st.sampled_from("aZ0-_./\\ \n\0\x1f\x7f\x85\u2028ä猫\ud800 "), max_size=12) | anything
-label = st.from_regex(r"\A[a-z][a-z0-9-]{0,70}\Z")
+label = st.from_regex(r"\A[a-z][a-z0-9-]{0,70}\Z") | st.integers(61, 66).map("a".__mul__)
 
 
 def is_label(text: str) -> bool:
@@ -56,7 +56,7 @@ def test_a_workload_is_named_by_kind_and_number(kind: Kind, number: int) -> None
     assert checked_name(workload_name(kind.value, number)) == f"{kind.value}-{number}"
 
 
-@given(anything, st.sampled_from(list(Kind)))
+@given(anything | st.text(st.sampled_from("ab -"), min_size=28, max_size=60), st.sampled_from(list(Kind)))
 def test_a_short_name_follows_the_rule_of_the_guides_whatever_the_title(title: str, kind: Kind) -> None:
     name = short_name(title, kind)
     assert 1 <= len(name) <= 30 and re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
@@ -95,6 +95,11 @@ def is_path(text: str) -> bool:
 
 
 @settings(deadline=None)
+@example("a/./b")
+@example("a/../b")
+@example("a//b")
+@example("/a")
+@example("a/")
 @given(path)
 def test_a_path_that_is_taken_names_a_file_inside_and_can_be_made(text: str) -> None:
     if not is_path(text):
