@@ -45,6 +45,7 @@ class Plan:
 
     files: Mapping[str, str]
     script: str
+    skeleton: roots.Skeleton | None  # of the folder `root`
 
 
 def plan(workload: Workload, of: Circumstances) -> Plan:
@@ -52,7 +53,7 @@ def plan(workload: Workload, of: Circumstances) -> Plan:
     environment.check(workload)
     view.checked_sources(workload, of.place.store)
     links_root = of.place.folder / "view" if of.isolation is Isolation.LINKS else None
-    files = {}
+    files, skeleton = {}, None
     if links_root is not None:
         enter = [*of.account.dropping, "--pdeathsig", "KILL", "/bin/sh", "-s"]
         links = _links(workload, of.place, links_root)
@@ -66,8 +67,9 @@ def plan(workload: Workload, of: Circumstances) -> Plan:
             root = roots.root_plan(seen, of.place, of.ledger / "root", of.limit.groups)
             become = function("become", [words(["exec", *becoming_words(of.account), "/bin/sh", "-s"])])
             files = {"root-plan.sh": f"{root.functions}{become}\n", "fstab": root.fstab}
+            skeleton = root.skeleton
     files["plan.sh"] = _shim_plan(workload, of, enter, attach=() if "fstab" in files else of.limit.groups)
-    return Plan(files=files, script=_script(workload, of, links, links_root))
+    return Plan(files=files, script=_script(workload, of, links, links_root), skeleton=skeleton)
 
 
 def linked_mounts(workload: Workload, place: view.Place) -> list[tuple[str, str]]:
@@ -103,7 +105,6 @@ def _shim_plan(workload: Workload, of: Circumstances, enter: list[str], attach: 
     make = [words(["mkdir", "-p", *groups])] if groups else []
     make += [f"echo {words([text])} >{words([file])}" for file, text in of.limit.writes]
     make += [f"{{ echo {words([text])} >{words([file])}; }} 2>/dev/null || :" for file, text in of.limit.optional]
-    chain = ["env", "-i", f"PATH={TOOL_PATH}", f"KQI_WORKLOAD={of.marker}", *enter]
     lines = [
         assign("marker", of.marker),
         assign("log", (of.place.store / workload.log.text).absolute()),
@@ -114,7 +115,7 @@ def _shim_plan(workload: Workload, of: Circumstances, enter: list[str], attach: 
         function("make_groups", make),
         # With `unshare` the root script does it, while it mounts.
         function("attach", roots.attach_lines(attach, "0")),
-        f"enter() {{\n  exec {words(chain)}\n}}",
+        f"enter() {{\n  export KQI_WORKLOAD={of.marker}\n  exec {words(enter)}\n}}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,7 @@ from kqi_spawner.local.isolation import Account, Isolation
 from kqi_spawner.local.ledger import Facts, facts_text
 from kqi_spawner.local.limits import Groups, limit
 from kqi_spawner.local.plan import Circumstances, linked_mounts, plan
+from kqi_spawner.local.roots import Skeleton
 from kqi_spawner.local.view import Place, linked
 from kqi_spawner.workload import Workload
 
@@ -86,7 +87,7 @@ def remove_stale(state: Path) -> None:
 def _write(folder: Path, of: Circumstances, workload: Workload) -> None:
     made = plan(workload, of)
     folder.mkdir(mode=0o700)
-    (folder / "root").mkdir()
+    _make_skeleton(folder / "root", made.skeleton)
     for name, text in made.files.items():
         (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     known = Facts(
@@ -101,6 +102,30 @@ def _write(folder: Path, of: Circumstances, workload: Workload) -> None:
     script = os.open(folder / "script", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(script, "w", encoding="utf-8", errors="surrogateescape") as out:
         out.write(made.script)
+
+
+def _make_skeleton(root: Path, skeleton: Skeleton | None) -> None:
+    root.mkdir(mode=0o755)
+    root.chmod(0o755)
+    if skeleton is None:
+        return
+    for target in skeleton.folders:
+        _make_open(Path(f"{root}{target}"), root)
+    for target in skeleton.files:
+        Path(f"{root}{target}").touch(mode=0o644)
+    for target, to in skeleton.links:
+        here = Path(f"{root}{target}")
+        _make_open(here.parent, root)
+        here.symlink_to(to)
+
+
+def _make_open(folder: Path, root: Path) -> None:
+    """Make it and what is missing above it, for everybody to enter, whatever the umask."""
+    if folder == root or folder.is_dir():
+        return
+    _make_open(folder.parent, root)
+    folder.mkdir()
+    folder.chmod(0o755)
 
 
 def _make_run_folder(engine: Engine, workload: Workload, place: Place) -> None:

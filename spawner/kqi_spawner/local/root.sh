@@ -1,5 +1,5 @@
 # Builds the workload's own view of the machine in a new mount namespace, enters it and gives up every privilege.
-# `attach`, `skeleton`, `files` and `become` come from root-plan.sh; the current folder is the ledger folder.
+# `attach`, `files` and `become` come from root-plan.sh; the current folder is the ledger folder.
 set -eu
 umask 022
 new=$PWD/root
@@ -7,8 +7,8 @@ new=$PWD/root
 # The kernel takes its time to move a process into a group.
 attach &
 attaching=$!
-mount -t tmpfs -o mode=0755,size=64m kqi "$new"
-skeleton
+# What mounts are put on is there already.
+mount --bind "$new" "$new"
 mount -a -T fstab
 files
 cd "$new"

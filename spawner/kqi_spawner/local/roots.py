@@ -1,7 +1,6 @@
 """The view of a workload as texts for bubblewrap, for `unshare` and for links. Pure."""
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,11 +19,21 @@ _DEV_LINKS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Skeleton:
+    """What must be there for mounts to be put on: folders, empty files and links, all as paths of the workload."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]  # (target, to)
+
+
+@dataclass(frozen=True, slots=True)
 class RootPlan:
-    """The two files that `root.sh` reads: shell functions, and what `mount -a` puts up in one go."""
+    """What `root.sh` reads: shell functions, and what `mount -a` puts up in one go; and what is there before."""
 
     functions: str
     fstab: str
+    skeleton: Skeleton
 
 
 def bubblewrap_arguments(view: View, place: Place) -> list[str]:
@@ -57,35 +66,18 @@ def root_plan(view: View, place: Place, new: Path, groups: Iterable[Path]) -> Ro
     folders = ["/proc", "/dev/pts", "/dev/shm", "/sys", "/tmp", "/home", "/root", "/run", "/kqi"]  # noqa: S108
     folders += [*view.shown, *run_folders()]
     folders += [bind.target for bind in view.binds if bind.source.is_dir() and not _below_another(bind.target, view)]
-    folders += [os.path.dirname(target) for target, _ in view.symlinks]
     devices = [f"/dev/{name}" for name in view.devices]
+    skeleton = Skeleton(
+        folders=(*folders, *(path for path in devices if Path(path).is_dir())),
+        files=tuple(path for path in devices if not Path(path).is_dir()),
+        links=(*view.symlinks, *_DEV_LINKS),
+    )
     files = [bind for bind in view.binds if not bind.source.is_dir()]
-    skeleton = [
-        words(["mkdir", "-p", *(f"{new}{path}" for path in folders)]),
-        words(["mkdir", "-p", *(f"{new}{path}" for path in devices if Path(path).is_dir())]),
-        *(f": >{words([f'{new}{path}'])}" for path in devices if not Path(path).is_dir()),
-        *_symlinks((*view.symlinks, *_DEV_LINKS), new),
-    ]
-    skeleton = [line for line in skeleton if line != "mkdir -p"]
     functions = [
         function("attach", attach_lines(groups, "$$")),
-        function("skeleton", skeleton),
         function("files", [line for bind in files for line in _file_lines(bind, new)]),
     ]
-    return RootPlan("\n".join(functions) + "\n", "".join(_fstab(view, place, new, devices)))
-
-
-def _symlinks(links: Iterable[tuple[str, str]], new: Path) -> list[str]:
-    """Return the lines that make them: every program that the shell starts for them would delay the workload."""
-    copied: dict[str, list[str]] = defaultdict(list)
-    lines = []
-    for target, to in links:
-        if os.path.islink(target) and os.readlink(target) == to:
-            copied[os.path.dirname(target)].append(target)
-        else:
-            lines.append(words(["ln", "-sn", to, f"{new}{target}"]))
-    copies = [words(["cp", "-P", "-t", f"{new}{folder}", *targets]) for folder, targets in copied.items()]
-    return [*copies, *lines]
+    return RootPlan("\n".join(functions) + "\n", "".join(_fstab(view, place, new, devices)), skeleton)
 
 
 def attach_lines(groups: Iterable[Path], process: str) -> list[str]:

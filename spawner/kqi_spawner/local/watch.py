@@ -14,6 +14,8 @@ from kqi_spawner.names import WorkloadName, checked_name
 
 # Where inotify is missing (its instances are limited per user), and on network folders that have none of it.
 FALLBACK_S = 1.0
+# What appears in a ledger folder when the status changes.
+_TELLING = {"started", "exit"}
 
 
 class Watcher:
@@ -61,7 +63,7 @@ class Watcher:
         """Ring `name` when its supervisor ends and when it begins the user's command."""
         if self._inotify is not None:
             with contextlib.suppress(OSError):
-                self._inotify.add_watch(self._folder / name, Mask.MOVED_TO | Mask.ONLYDIR)
+                self._inotify.add_watch(self._folder / name, Mask.MOVED_TO | Mask.CREATE | Mask.ONLYDIR)
         if process is not None:
             self._follow_end(name, os.pidfd_open(process.pid), process)
         elif name not in self._ends:
@@ -125,7 +127,7 @@ class Watcher:
                 self._ring(event.watch.path)
             elif event.watch.path == self._folder and event.name is not None:
                 self._found(str(event.name))
-            elif event.watch.path.parent == self._folder:
+            elif event.watch.path.parent == self._folder and str(event.name) in _TELLING:
                 self._found(event.watch.path.name)
 
     def _found(self, text: str) -> None:
