@@ -91,7 +91,7 @@ def complain_of_value(problem: ValidationError) -> Code:
     for error in problem.errors():
         field = ".".join(str(part) for part in error["loc"])
         kind = error["type"] if error["type"] in _VALUE_TEXTS else "other"
-        text = say(_VALUE_TEXTS[kind], **{name: str(value) for name, value in error.get("ctx", {}).items()})
+        text = say(_VALUE_TEXTS[kind], **{name: _shown(value) for name, value in error.get("ctx", {}).items()})
         _say(say("cli.error", text=f"{field}: {text}"))
     return Code.USAGE
 
@@ -125,6 +125,10 @@ def leave(code: Code) -> None:
 def _name(parameter: Any) -> str:
     """Return how a person calls a parameter of the command line."""
     return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar)
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _say(text: str) -> None:
