@@ -44,8 +44,6 @@ class Platform:
         self.variables = variables
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
-        self._ready = threading.Event()
-        self._environment_ready = threading.Event()
 
     def __enter__(self) -> Self:
         self.start()
@@ -60,7 +58,8 @@ class Platform:
 
     def start(self) -> None:
         self._seed()
-        self._ready.clear()
+        # Of this start: the lines of a process that was killed may come to an end after the next has begun.
+        ready, environment_ready = threading.Event(), threading.Event()
         words = [PROGRAM, "up", "--state", self.state, "--port", str(self.port)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KQI_")}
         self.process = subprocess.Popen(
@@ -71,11 +70,11 @@ class Platform:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
-        assert self._ready.wait(180), self.said()
+        threading.Thread(target=self._read, args=(self.process, ready, environment_ready), daemon=True).start()
+        assert ready.wait(180), self.said()
         assert self.process.poll() is None, self.said()
         if self.environment:
-            assert self._environment_ready.wait(600), self.said()
+            assert environment_ready.wait(600), self.said()
 
     def stop(self) -> None:
         """End the platform and the work on it."""
@@ -133,18 +132,20 @@ class Platform:
     def initial_password(self) -> str:
         return (self.state / "secrets" / "initial-password").read_text().split()[1]
 
-    def _read(self, process: "subprocess.Popen[str]") -> None:
+    def _read(
+        self, process: "subprocess.Popen[str]", ready: threading.Event, environment_ready: threading.Event
+    ) -> None:
         assert process.stdout
         for line in process.stdout:
             self.output.append(line.rstrip())
             if "Ready. Open" in line:
-                self._ready.set()
+                ready.set()
                 if (self.state / "environments" / "default" / "environment.json").exists():
-                    self._environment_ready.set()
+                    environment_ready.set()
             if '"default" is ready' in line:
-                self._environment_ready.set()
-        self._ready.set()
-        self._environment_ready.set()
+                environment_ready.set()
+        ready.set()
+        environment_ready.set()
 
     def _seed(self) -> None:
         """Link in what a fresh state would take half a minute to make; nobody writes to it."""

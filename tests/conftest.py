@@ -1,0 +1,6 @@
+"""What all tests need of the process they run in."""
+
+import signal
+
+# A shell hands an ignored SIGINT down to what it runs in the background, and programs leave it so: Ctrl-C would do nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
