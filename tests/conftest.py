@@ -2,5 +2,5 @@
 
 import signal
 
-# A shell hands an ignored SIGINT down to what it runs in the background, and programs leave it so: Ctrl-C would do nothing.
+# A shell hands an ignored SIGINT down to what it runs in the background, and Ctrl-C would end no program of a test.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,8 +22,8 @@ Code = Annotated[str, Query(max_length=20)]
 async def signed_in(call: Call) -> Principal | None:
     """Return who the browser is, and speak their language from here on."""
     principal = await call.platform.browser(call.request)
-    if principal is not None and principal.language:
-        call.language = principal.language
+    if principal is not None:
+        call.speak(principal.language)
     return principal
 
 

@@ -1,7 +1,7 @@
 """Where each file of a dataset lies under `/kqi/input`, and the description beside it. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kqi_hub.datasets.model import FLAT, Dataset, Version
@@ -19,7 +19,7 @@ class Placed:
     size: int
 
 
-def placed(version: Version, files: Mapping[int, Iterable[tuple[str, str, int]]]) -> list[Placed]:
+def placed(version: Version, files: Mapping[int, Sequence[tuple[str, str, int]]]) -> list[Placed]:
     """Return all files of a version; `files` maps an id of data to (path, hash, size)."""
     return [
         Placed(f"{folder(split, data)}/{path}", data, sha256, size)

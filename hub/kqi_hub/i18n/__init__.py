@@ -1,5 +1,5 @@
 """Texts in three languages: one gettext catalogue each, message id = error code or key."""
 
-from kqi_hub.i18n.catalogue import LANGUAGES, choose, text
+from kqi_hub.i18n.catalogue import COOKIE, LANGUAGES, NAMES, choose, text
 
-__all__ = ["LANGUAGES", "choose", "text"]
+__all__ = ["COOKIE", "LANGUAGES", "NAMES", "choose", "text"]

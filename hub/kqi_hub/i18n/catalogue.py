@@ -8,6 +8,9 @@ from babel.core import negotiate_locale
 from babel.messages.pofile import read_po
 
 LANGUAGES = ("en", "ja", "zh")
+NAMES = {"en": "English", "ja": "日本語", "zh": "中文"}
+# Keeps the language that a browser chose, before and after signing in.
+COOKIE = "kqi-language"
 _FOLDER = Path(__file__).parent / "locale"
 
 

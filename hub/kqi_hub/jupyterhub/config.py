@@ -6,9 +6,10 @@ from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 
-from kqi_hub.i18n import LANGUAGES, choose, text
+from kqi_hub.i18n import COOKIE, choose, text
+from kqi_hub.jupyterhub import reader
 from kqi_hub.jupyterhub.authenticator import NAME, KqiAuthenticator
-from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, SignIn
+from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, Home, SignIn
 from kqi_hub.jupyterhub.rest import MakeToken, Verify
 from kqi_hub.runtime import Runtime, kept_secret
 from kqi_hub.settings import Settings
@@ -19,6 +20,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SERVICE = "kqi"
 PAGES = (
     ("/login", SignIn),
+    ("/home", Home),
     ("/kqi/first-password", FirstPassword),
     ("/kqi/password", ChangePassword),
     ("/kqi/token", MakeToken),
@@ -63,7 +65,8 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.cookie_secret = bytes.fromhex(kept_secret(settings, "cookie-secret").reveal())
     c.CryptKeeper.keys = [bytes.fromhex(kept_secret(settings, "crypt-key").reveal())]
     c.JupyterHub.template_paths = [str(TEMPLATES)]
-    c.JupyterHub.template_vars = {"kqi_texts": {code: _pending_texts(code) for code in LANGUAGES}}
+    # The hub calls what is callable with the person, and hands on what that returns.
+    c.JupyterHub.template_vars = {"t": lambda _person: reader.t, "language": lambda _person: reader.language}
     c.JupyterHub.cleanup_servers = False
     c.JupyterHub.allow_named_servers = True
     c.JupyterHub.oauth_require_pkce = True
@@ -74,11 +77,6 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.log_format = "%(levelname)s %(message)s"
     if settings.server.subdomain_host:
         c.JupyterHub.subdomain_host = settings.server.subdomain_host
-
-
-def _pending_texts(language: str) -> dict[str, str]:
-    keys = ("starting", "log", "stop", "stopping", "stopped", "not_stopped")
-    return {key: text(f"spawn.{key}", language) for key in keys}
 
 
 def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
@@ -126,6 +124,7 @@ def _servers(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBac
     c.KqiLocalSpawner.api_url = f"http://{runtime.api_host}:{runtime.api_port}/services/kqi/api/v1"
     c.KqiLocalSpawner.api_token_file = str(settings.secrets / "service-token")
     c.KqiLocalSpawner.contexts_folder = str(settings.hub_state / "servers")
+    c.KqiLocalSpawner.language_cookie = COOKIE
     c.KqiLocalSpawner.say = _say
     c.Spawner.http_timeout, c.Spawner.start_timeout = 120, 300
     c.Spawner.default_url = "/lab"

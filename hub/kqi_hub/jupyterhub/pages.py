@@ -12,15 +12,15 @@ from jupyterhub.handlers import BaseHandler
 from tornado.web import authenticated
 
 from kqi_hub.directory.base import Entry, Refusal, Refused
-from kqi_hub.i18n import LANGUAGES, choose, text
+from kqi_hub.i18n import COOKIE, LANGUAGES, NAMES, text
 from kqi_hub.jupyterhub.authenticator import NAME
+from kqi_hub.jupyterhub.reader import language_of
 from kqi_hub.jupyterhub.ways import HOME, way_on
 from kqi_hub.runtime import kept_secret
 from kqi_spawner.workload import Secret
 
 _CHANGE = "kqi-change"
 _CHANGE_LIFE_S = 600
-_LANGUAGE = "kqi-language"
 _MAX_FIELD = 4096
 
 
@@ -29,9 +29,7 @@ class Page(BaseHandler):  # type: ignore[misc]
 
     @property
     def language(self) -> str:
-        asked = self.get_query_argument("lang", "")
-        kept = asked if asked in LANGUAGES else self.get_cookie(_LANGUAGE)
-        return choose(str(self.request.headers.get("Accept-Language", "")), kept)
+        return language_of(self)
 
     def t(self, key: str, **params: object) -> str:
         return text(key, self.language, params)
@@ -48,11 +46,10 @@ class Page(BaseHandler):  # type: ignore[misc]
     async def show(self, template: str, status: int = 200, **values: Any) -> None:
         asked = self.get_query_argument("lang", "")
         if asked in LANGUAGES:
-            self.set_cookie(_LANGUAGE, asked, expires_days=365, httponly=True, samesite="lax")
+            self.set_cookie(COOKIE, asked, expires_days=365, httponly=True, samesite="lax")
         self.set_status(status)
-        names = {"en": "English", "ja": "日本語", "zh": "中文"}
         html = await self.render_template(
-            template, t=self.t, language=self.language, language_names=names, xsrf=self.xsrf_token.decode(), **values
+            template, t=self.t, language=self.language, language_names=NAMES, xsrf=self.xsrf_token.decode(), **values
         )
         self.finish(html)
 
@@ -149,6 +146,14 @@ class ChangePassword(Page):
             await self.show("kqi_password.html", fault.status, person=name, fault=fault.text, first=False, next=HOME)
             return
         await self.show("kqi_password.html", person=name, fault="", first=False, done=True, next=HOME)
+
+
+class Home(Page):
+    """`/hub/home`, where JupyterLab's menu leads: our front page has the person's servers."""
+
+    @authenticated
+    async def get(self) -> None:
+        self.redirect(HOME)
 
 
 @dataclass(frozen=True, slots=True)

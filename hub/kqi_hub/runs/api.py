@@ -131,10 +131,7 @@ def register(routes: Routes, kind: Kind) -> None:
 
     async def stop_run(call: Caller, number: Number, body: schema.StopRun, runs: Feature) -> schema.Run:
         """Stop it: `cancel` lets it finish within its grace, `kill` ends it at once."""
-        run = await runs.service.stop(call.scope, kind, number, body.mode)
-        call.after.append(runs.wake)
-        call.after.append(lambda: runs.changes.announce(run.key))
-        return await _shown(call, runs, run)
+        return await _shown(call, runs, await stop(call, runs, kind, number, body.mode))
 
     async def delete_run(call: Caller, number: Number, runs: Feature) -> None:
         """Delete an ended run with its output, log and attachments."""
@@ -157,6 +154,13 @@ def register(routes: Routes, kind: Kind) -> None:
     routes.post(f"{base}/{{number}}/stop", permission=Permission.RUN_CONTROL)(stop_run)
     list_events.__name__ = f"list_{name}_events"
     routes.get(f"{base}/{{number}}/events", permission=Permission.RUN_READ)(list_events)
+
+
+async def stop(call: Call, runs: Runs, kind: Kind, number: int, mode: schema.StopMode) -> Run:
+    run = await runs.service.stop(call.scope, kind, number, mode)
+    call.after.append(runs.wake)
+    call.after.append(lambda: runs.changes.announce(run.key))
+    return run
 
 
 async def _submit(call: Call, runs: Runs, wanted: Wanted) -> schema.Run:

@@ -3,19 +3,22 @@
 from typing import Annotated
 
 from fastapi import Response
+from fastapi.responses import RedirectResponse
 
+from kqi.schema import Phase, StopMode
 from kqi_hub.accounts.pages import addresses, signed_in
 from kqi_hub.db.scope import TenantScope
 from kqi_hub.identity.policy import Permission
-from kqi_hub.runs import store
+from kqi_hub.runs import api, store, view
 from kqi_hub.runs.model import Kind
 from kqi_hub.runs.store import Filter, Search
 from kqi_hub.web.call import Caller, feature
-from kqi_hub.web.hub_session import HubSession
+from kqi_hub.web.hub_session import COOKIE, HubSession
 from kqi_hub.web.render import page
 from kqi_hub.web.routes import Routes
 
 routes = Routes("home")
+HOME = "/services/kqi/"
 _SHOWN = 10
 
 
@@ -23,9 +26,30 @@ _SHOWN = 10
 async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]) -> Response:
     person = await signed_in(call)
     if person is None:
-        return session.begin(call.request, "/services/kqi/")
+        return session.begin(call.request, HOME)
     tenants = person.tenants(Permission.RUN_READ).values()
     scope = TenantScope(call.session, person=person.person, tenants=tenants, tenant=person.default_tenant)
     keys = await store.page(scope, Filter(kind=Kind.TRAINING, search=Search(), limit=_SHOWN))
-    runs = await store.several(scope, keys)
-    return page(call, "home.html", person=person.name, display_name=person.display_name, runs=runs, **addresses(call))
+    mine = await store.at_work(scope, Kind.NOTEBOOK, person.person)
+    notebooks = [
+        {"number": run.number, "title": run.title, "phase": run.phase.value, "address": view.address(run)}
+        for run in mine
+    ]
+    return page(
+        call,
+        "home.html",
+        person=person.name,
+        display_name=person.display_name,
+        notebooks=notebooks,
+        own_server=any(run.server == "" for run in mine),
+        moving=any(run.phase is not Phase.RUNNING for run in mine),
+        runs=await store.several(scope, keys),
+        csrf=session.csrf(call.request.cookies.get(COOKIE, "")),
+        **addresses(call),
+    )
+
+
+@routes.post("/notebooks/{number}/stop", permission=Permission.RUN_CONTROL, response_class=Response)
+async def stop_from_home(call: Caller, number: api.Number, runs: api.Feature) -> Response:
+    await api.stop(call, runs, Kind.NOTEBOOK, number, StopMode.CANCEL)
+    return RedirectResponse(HOME, 303)

@@ -12,12 +12,14 @@ from kqi_hub.clock import now
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
+from kqi_hub.ids import PersonId
 from kqi_hub.runs.model import ACTIVE, EDGES, Kind, Run, Source
 from kqi_hub.runs.rows import RunEventRow, RunParentRow, RunRow, RunTagRow, SequenceRow
 from kqi_spawner.workload import Gpu
 
 # A sign that no tag may hold.
 _BETWEEN = "\x1f"
+_IS_ACTIVE = RunRow.phase.in_([phase.value for phase in ACTIVE])
 _parent = RunRow.__table__.alias("parent")
 _PARENTS = (
     select(func.aggregate_strings(cast(_parent.c.number, String), _BETWEEN))
@@ -87,9 +89,14 @@ async def several(scope: Scope, keys: Collection[int]) -> list[Run]:
     return await _runs(scope, RunRow.key.in_(list(keys)))
 
 
+async def at_work(scope: Scope, kind: Kind, person: PersonId) -> list[Run]:
+    """Return the runs of a person that have not ended, newest first."""
+    return await _runs(scope, (RunRow.kind == kind.value) & (RunRow.created_by == person) & _IS_ACTIVE)
+
+
 async def active(scope: Scope) -> list[Run]:
     """Return every run that has not ended."""
-    return await _runs(scope, RunRow.phase.in_([phase.value for phase in ACTIVE]))
+    return await _runs(scope, _IS_ACTIVE)
 
 
 async def page(scope: Scope, wanted: Filter) -> Sequence[int]:

@@ -13,7 +13,7 @@ from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import TenantScope
 from kqi_hub.errors import Forbidden, NotSignedIn
-from kqi_hub.i18n import choose
+from kqi_hub.i18n import COOKIE, LANGUAGES, choose
 from kqi_hub.identity import people, tokens
 from kqi_hub.identity.model import Principal
 from kqi_hub.identity.policy import Permission
@@ -48,6 +48,14 @@ class Call:
     language: str
     after: list[Callable[[], None]] = field(default_factory=list)
     opened: AsyncSession | None = None
+
+    def speak(self, language: str | None) -> None:
+        """Speak what this browser chose, else `language` of the person's account, else what the request accepts."""
+        asked = self.request.query_params.get("lang", "")
+        chosen = asked if asked in LANGUAGES else self.request.cookies.get(COOKIE)
+        wanted = chosen if chosen in LANGUAGES else language
+        self.language = choose(self.request.headers.get("accept-language", ""), wanted)
+        self.request.state.language = self.language
 
     @property
     def session(self) -> AsyncSession:
@@ -105,14 +113,14 @@ async def _call(request: Request, _scheme: Annotated[object, Security(_bearer)] 
         permission=permission,
         principal=None,
         tenant=None,
-        language=choose(request.headers.get("accept-language", "")),
+        language="",
     )
+    call.speak(None)
     if permission is Permission.SERVICE:
         _check_service(request, platform)
     elif permission is not Permission.PUBLIC:
         call.principal = await _sign_in(request, platform)
-        call.language = choose(request.headers.get("accept-language", ""), call.principal.language)
-        request.state.language = call.principal.language
+        call.speak(call.principal.language)
         _check_permission(call.principal, permission)
     return call
 

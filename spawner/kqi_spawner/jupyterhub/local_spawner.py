@@ -43,6 +43,7 @@ class KqiLocalSpawner(Spawner):  # type: ignore[misc]
     contexts_folder = Unicode(help="Folder of the hub's own for what an interrupted start must find again").tag(
         config=True
     )
+    language_cookie = Unicode(help="Cookie that keeps the language a person chose").tag(config=True)
     say: Any = AnyTrait(help="(key, Accept-Language, params) → a text for the person").tag(config=True)
 
     _engines: ClassVar[dict[int, SharedEngine]] = {}
@@ -111,7 +112,11 @@ class KqiLocalSpawner(Spawner):  # type: ignore[misc]
 
     @property
     def _accept_language(self) -> str:
-        return str(self.handler.request.headers.get("Accept-Language", "")) if self.handler else ""
+        """What the browser wants to read; a language that was chosen comes first."""
+        if not self.handler:
+            return ""
+        chosen = self.handler.get_cookie(self.language_cookie) or ""
+        return f"{chosen},{self.handler.request.headers.get('Accept-Language', '')}"
 
     def _said(self, key: str, **params: object) -> str:
         return str(self.say(key, self._accept_language, params))
@@ -156,6 +161,7 @@ class KqiLocalSpawner(Spawner):  # type: ignore[misc]
             "--ServerApp.port_retries=0",
             "--ContentsManager.allow_hidden=True",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.news_url=None",
         )
         return replace(
             asked,

@@ -32,6 +32,16 @@ async def test_a_run_sees_a_typed_dataset_read_only_with_its_description(alice: 
     assert again.content == b"one"
 
 
+async def test_data_may_be_in_several_splits(alice: Caller) -> None:
+    data = await alice.data({"f": b"x", "g": b"y"})
+    dataset = await alice.dataset({"splits": {"training": [data["id"]], "testing": [data["id"]]}})
+    run = await alice.train("cd $KQI_ROOT/input && cat training/*/* testing/*/*", dataset={"id": dataset["id"]})
+    assert (await alice.ended(run["id"]))["phase"] == "completed"
+    assert await alice.log(run["id"]) == "xyxy"
+    listed = await alice.get(f"/datasets/{dataset['id']}/files")
+    assert len(listed["items"]) == dataset["version"]["files"] == 4
+
+
 async def test_a_flat_dataset_lies_directly_under_input(alice: Caller) -> None:
     data = await alice.data({"f": b"flat"})
     dataset = await alice.dataset({"flat": [data["id"]]})

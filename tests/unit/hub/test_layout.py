@@ -107,7 +107,7 @@ def test_the_places_do_not_depend_on_the_order_in_which_data_were_read(
     version, files = made
     keys = list(files)
     chance.shuffle(keys)
-    assert placed(version, files) == placed(version, {key: iter(files[key]) for key in keys})
+    assert placed(version, files) == placed(version, {key: files[key] for key in keys})
 
 
 @given(versions(), st.text(), st.text(), st.dictionaries(number, st.tuples(st.text(), st.lists(st.text()))))
