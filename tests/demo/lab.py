@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 
-_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-_FLAGS += ["--disable-component-update", "--disable-sync"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
 
 CELL = """import os, joblib
 from pathlib import Path
@@ -35,7 +35,7 @@ def notebook_text() -> str:
 def run_notebook(url: str, place: str, name: str, password: str, picture: Path) -> str:
     """Sign in, open the notebook `demo.ipynb` of the server at `place`, run it, and return what it printed."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=_FLAGS)
+        browser = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(90_000)
         sign_in(page, url, name, password)

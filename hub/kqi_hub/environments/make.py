@@ -22,6 +22,11 @@ from kqi_spawner.local.accounts import ensure_account
 DEFAULT = "default"
 DEFAULT_REQUIREMENTS = Path(__file__).parent / "default.txt"
 _BUILT = ".built"
+# What JupyterLab is set to until a person sets it otherwise: it neither asks for nor fetches anything from outside.
+_LAB = json.dumps(
+    {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}, indent=1
+)
+_LAB_FILE = Path("etc", "jupyter", "labconfig", "default_setting_overrides.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ async def make(settings: Settings, name: str, requirements: Path) -> Path:
             hashed = ["--require-hashes"] if requirements == DEFAULT_REQUIREMENTS else []
             python = str(building / "bin" / "python")
             await _uv(settings, "pip", "install", "--quiet", *hashed, "--python", python, "-r", str(requirements))
+            (building / _LAB_FILE).parent.mkdir(parents=True, exist_ok=True)
+            (building / _LAB_FILE).write_text(_LAB, "utf-8")
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
@@ -130,7 +137,7 @@ def _passable(path: Path) -> bool:
 
 
 def _built(settings: Settings, requirements: Path) -> Path:
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(requirements.read_bytes() + _LAB.encode()).hexdigest()[:16]
     return settings.environments / _BUILT / digest
 
 

@@ -1,5 +1,6 @@
 """The front page: what is at work, and the ways on."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Response
@@ -8,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from kqi.schema import Phase, StopMode
 from kqi_hub.accounts.pages import addresses, signed_in
 from kqi_hub.db.scope import TenantScope
+from kqi_hub.errors import Conflict
 from kqi_hub.identity.policy import Permission
 from kqi_hub.runs import api, store, view
 from kqi_hub.runs.model import Kind
@@ -32,7 +34,12 @@ async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]
     keys = await store.page(scope, Filter(kind=Kind.TRAINING, search=Search(), limit=_SHOWN))
     mine = await store.at_work(scope, Kind.NOTEBOOK, person.person)
     notebooks = [
-        {"number": run.number, "title": run.title, "phase": run.phase.value, "address": view.address(run)}
+        {
+            "number": run.number,
+            "title": run.title,
+            "phase": Phase.STOPPING.value if run.stop else run.phase.value,
+            "address": None if run.stop else view.address(run),
+        }
         for run in mine
     ]
     return page(
@@ -42,7 +49,7 @@ async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]
         display_name=person.display_name,
         notebooks=notebooks,
         own_server=any(run.server == "" for run in mine),
-        moving=any(run.phase is not Phase.RUNNING for run in mine),
+        moving=any(run.stop or run.phase is not Phase.RUNNING for run in mine),
         runs=await store.several(scope, keys),
         csrf=session.csrf(call.request.cookies.get(COOKIE, "")),
         **addresses(call),
@@ -51,5 +58,6 @@ async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]
 
 @routes.post("/notebooks/{number}/stop", permission=Permission.RUN_CONTROL, response_class=Response)
 async def stop_from_home(call: Caller, number: api.Number, runs: api.Feature) -> Response:
-    await api.stop(call, runs, Kind.NOTEBOOK, number, StopMode.CANCEL)
+    with suppress(Conflict):  # ended in the meantime
+        await api.stop(call, runs, Kind.NOTEBOOK, number, StopMode.CANCEL)
     return RedirectResponse(HOME, 303)

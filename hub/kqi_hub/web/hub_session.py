@@ -24,6 +24,7 @@ from kqi_hub.identity.model import Principal
 from kqi_spawner.workload import Secret
 
 COOKIE = "kqi-session"
+_HUB_SESSION = "jupyterhub-session-id"
 _STATE = "kqi-oauth-state"
 _PATH = "/services/kqi/"
 _TRUST_S = 15.0
@@ -55,7 +56,7 @@ class HubSession:
             given = request.headers.get("x-kqi-csrf", "") or request.query_params.get("_csrf", "")
             if not secrets.compare_digest(given.encode(), self.csrf(cookie).encode()):
                 raise Forbidden("csrf_token_missing")
-        name = await self._who(token)
+        name = await self._who(token, request.cookies.get(_HUB_SESSION, ""))
         if name is None:
             return None
         async with self.database.read() as session:
@@ -121,8 +122,9 @@ class HubSession:
             raise NotSignedIn("not_signed_in")
         return token
 
-    async def _who(self, token: str) -> str | None:
-        key = hashlib.sha256(token.encode()).hexdigest()
+    async def _who(self, token: str, hub_session: str) -> str | None:
+        # A sign-out takes the hub's cookie away: what is remembered of a session holds only together with it.
+        key = hashlib.sha256(f"{token} {hub_session}".encode()).hexdigest()
         known = self._known.get(key)
         if known and known[0] > time.monotonic():
             return known[1]

@@ -161,7 +161,6 @@ class KqiLocalSpawner(Spawner):  # type: ignore[misc]
             "--ServerApp.port_retries=0",
             "--ContentsManager.allow_hidden=True",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.news_url=None",
         )
         return replace(
             asked,
