@@ -26,8 +26,9 @@ def platform() -> Iterator[Platform]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
+    """Not for the whole session: Playwright keeps an event loop running, beside which no other can."""
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser

@@ -12,7 +12,9 @@ CELL = """import os, getpass
 from pathlib import Path
 root = Path(os.environ["KQI_ROOT"])
 print(sorted(path.name for path in root.iterdir()), (root / "input").exists())
-Path("kept.txt").write_text("kept")"""
+Path("kept.txt").write_text("kept")
+Path("home", "mine.txt").write_text("mine")
+assert Path.home().joinpath("mine.txt").exists()"""
 
 
 def test_lab_opens_from_the_front_page_and_keeps_its_home(
@@ -43,6 +45,8 @@ def test_lab_opens_from_the_front_page_and_keeps_its_home(
     page.get_by_role("button", name=text("server.start", "ja")).click()
     page.wait_for_selector("#jp-main-dock-panel")
     expect(page.locator(".jp-DirListing-item", has_text="kept.txt")).to_be_visible()
+    page.goto("/user/alice/lab/tree/home?reset")
+    expect(page.locator(".jp-DirListing-item", has_text="mine.txt")).to_be_visible()
     with platform.client("alice") as client:
         (run,) = client.get("/notebooks", params={"phase": "running"}).json()["items"]
         client.post(f"/notebooks/{run['id']}/stop", json={"mode": "kill"}).raise_for_status()

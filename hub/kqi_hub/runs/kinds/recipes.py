@@ -38,7 +38,9 @@ def notebook(run: Run, inputs: Inputs) -> Workload:
     home = f"/home/{run.person}"
     mounts, scratches, links = contract.mounts(run, inputs)
     own = (Mount(source=inputs.home, target=home, access=Access.READ_WRITE),) if inputs.home else ()
-    shown = {"input": contract.INPUT, "git": contract.GIT, "parent": contract.PARENT}
+    shown = {name: f"../{name}" for name in ("input", "git", "parent")}
+    if inputs.home:
+        shown["home"] = f"../..{home}"
     return Workload(
         name=run.workload,
         command=("jupyterhub-singleuser",),
@@ -50,7 +52,7 @@ def notebook(run: Run, inputs: Inputs) -> Workload:
         secrets=contract.secrets(inputs),
         mounts=(*mounts, *own),
         scratches=scratches,
-        links=(*links, *(Link(target=f"{contract.OUTPUT}/{name}", to=f"../{name}") for name in shown)),
+        links=(*links, *(Link(target=f"{contract.OUTPUT}/{name}", to=to) for name, to in shown.items())),
     )
 
 
