@@ -20,6 +20,7 @@ async def open_backend(settings: Settings) -> LocalBackend:
             state=settings.state,
             store=settings.store,
             environments=settings.environments,
+            tools=settings.tools,
             run_as=owner(settings),
             isolation=None if engine.isolation == "auto" else Isolation(engine.isolation),
             fallback_image=engine.fallback_image,

@@ -88,6 +88,11 @@ class Settings(_Section):
         return self.state / "environments"
 
     @property
+    def tools(self) -> Path:
+        """What every run finds at `/kqi/tools`."""
+        return self.environments / ".tools"
+
+    @property
     def hub_state(self) -> Path:
         return self.state / "hub"
 

@@ -8,10 +8,10 @@ from tests.browser.test_pages import HOME, Picture, sign_in
 from tests.demo.lab import run_cell
 from tests.platform import Platform, wait_for
 
-CELL = """import os, getpass
+CELL = """import os, sys, kqi, numpy
 from pathlib import Path
 root = Path(os.environ["KQI_ROOT"])
-print(sorted(path.name for path in root.iterdir()), (root / "input").exists())
+print(sorted(path.name for path in root.iterdir()), Path(sys.prefix).parent == Path.home(), kqi.Client().me().name)
 Path("kept.txt").write_text("kept")
 Path("home", "mine.txt").write_text("mine")
 assert Path.home().joinpath("mine.txt").exists()"""
@@ -29,7 +29,7 @@ def test_lab_opens_from_the_front_page_and_keeps_its_home(
     page.wait_for_selector("#jp-main-dock-panel")
     new_notebook(page)
     page.keyboard.insert_text(CELL)
-    assert "input" in run_cell(page)
+    assert "'input', 'output', 'parent', 'tools'] True alice" in run_cell(page)
     picture(page, "lab-ja")
     assert page.get_by_text("Jupyter news").count() == 0
 

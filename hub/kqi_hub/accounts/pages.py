@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from fastapi import Query, Response
 from fastapi.responses import RedirectResponse
 
-from kqi_hub.accounts import client_wheel, devices
+from kqi_hub.accounts import devices
+from kqi_hub.environments import client_wheel
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.model import Principal
 from kqi_hub.identity.policy import Permission

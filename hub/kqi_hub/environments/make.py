@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uv
 
+from kqi_hub.environments import client_wheel, layer
 from kqi_hub.environments.installer import installed
 from kqi_hub.errors import Invalid
 from kqi_hub.settings import Settings, installer_environment
@@ -59,9 +60,13 @@ async def make(settings: Settings, name: str, requirements: Path) -> Path:
         building.parent.mkdir(parents=True, exist_ok=True)
         try:
             await _uv(settings, "venv", "--quiet", "--relocatable", "--python", str(base), str(building))
-            hashed = ["--require-hashes"] if requirements == DEFAULT_REQUIREMENTS else []
             python = str(building / "bin" / "python")
-            await _uv(settings, "pip", "install", "--quiet", *hashed, "--python", python, "-r", str(requirements))
+            into = ("pip", "install", "--quiet", "--python", python)
+            if requirements == DEFAULT_REQUIREMENTS:
+                await _uv(settings, *into, "--require-hashes", "-r", str(requirements))
+                await _add_client(settings, building, into)
+            else:
+                await _uv(settings, *into, "pip", "-r", str(requirements))
             (building / _LAB_FILE).parent.mkdir(parents=True, exist_ok=True)
             (building / _LAB_FILE).write_text(_LAB, "utf-8")
         except BaseException:
@@ -79,9 +84,12 @@ def point(settings: Settings, name: str, python: Path) -> None:
         raise Invalid("image_python_missing", path=python)
     folder = settings.environments / name
     folder.mkdir(parents=True, exist_ok=True)
+    own = layer.template(folder, python, _as_account(settings))
     temporary = folder / ".environment.json"
-    temporary.write_text(json.dumps({"python": str(python)}), "utf-8")
+    temporary.write_text(json.dumps({"python": str(python), "layer": str(own) if own else None}), "utf-8")
     os.replace(temporary, folder / "environment.json")
+    if name == DEFAULT and (client := python.with_name("kqi")).exists():
+        _offer(settings.tools / "bin" / "kqi", client)
 
 
 def remove(settings: Settings, name: str) -> None:
@@ -118,13 +126,34 @@ def readable_python(settings: Settings, folders: Sequence[str] = ("/usr/local/bi
     return copy / "bin" / own.name
 
 
+async def _add_client(settings: Settings, building: Path, into: Sequence[str]) -> None:
+    """Add the command line and SDK of this version, for use from inside of runs."""
+    wheel = building / client_wheel.NAME
+    wheel.write_bytes(client_wheel.wheel())
+    await _uv(settings, *into, "--no-deps", str(wheel))
+    wheel.unlink()
+
+
+def _offer(place: Path, program: Path) -> None:
+    """Make `place` a link to the program, in place of an older one."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(program)
+    os.replace(temporary, place)
+
+
+def _as_account(settings: Settings) -> list[str]:
+    """Return the words that run a program as the account of the workloads."""
+    if os.geteuid() != 0:
+        return []
+    uid, gid = ensure_account(settings.engine.run_as)
+    return ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+
+
 def _works(settings: Settings, python: Path) -> bool:
     """Return whether the account of the workloads can run it, by doing so."""
-    identity: list[str] = []
-    if os.geteuid() == 0:
-        uid, gid = ensure_account(settings.engine.run_as)
-        identity = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
-    trial = [*identity, str(python), "-I", "-c", "import ctypes, hashlib, sqlite3, ssl"]
+    trial = [*_as_account(settings), str(python), "-I", "-c", "import ctypes, hashlib, sqlite3, ssl"]
     try:
         return subprocess.run(trial, capture_output=True, timeout=30, cwd="/", check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -137,8 +166,10 @@ def _passable(path: Path) -> bool:
 
 
 def _built(settings: Settings, requirements: Path) -> Path:
-    digest = hashlib.sha256(requirements.read_bytes() + _LAB.encode()).hexdigest()[:16]
-    return settings.environments / _BUILT / digest
+    made_of = requirements.read_bytes() + _LAB.encode()
+    if requirements == DEFAULT_REQUIREMENTS:
+        made_of += client_wheel.wheel()
+    return settings.environments / _BUILT / hashlib.sha256(made_of).hexdigest()[:16]
 
 
 def _check_name(name: str) -> None:

@@ -31,6 +31,7 @@ class LocalSettings:
     environments: Path
     run_as: tuple[int, int] | None = None  # uid and gid; needed where the platform is root
     isolation: Isolation | None = None  # None: the strongest that works here
+    tools: Path | None = None  # what workloads find at /kqi/tools, below `environments`
     hidden: tuple[Path, ...] = ()  # further places that no workload may see: settings with secrets
     fallback_image: str | None = None  # the environment that stands in for an image that is not known
     gpus: tuple[GpuKind, ...] | None = None  # None: ask the driver
@@ -50,6 +51,7 @@ class LocalBackend:
             account=account(settings.run_as),
             groups=groups,
             environments=settings.environments.absolute(),
+            tools=settings.tools.absolute() if settings.tools else None,
             hidden=tuple(path.absolute() for path in settings.hidden),
         )
         self.engine.ledger.mkdir(mode=0o700, parents=True, exist_ok=True)

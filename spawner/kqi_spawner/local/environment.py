@@ -38,16 +38,18 @@ def variables(workload: Workload, around: Surroundings) -> dict[str, str]:
         defaults["TMPDIR"] = around.temporary
     if around.threads is not None:
         defaults |= dict.fromkeys(_THREADS, str(around.threads))
-    path = given.get("PATH") or TOOL_PATH
+    root = linked("/kqi", around.linked_root) if around.linked_root else "/kqi"
+    # A person's own additions first, the platform's tools last.
+    own = around.image.own((defaults | given)["HOME"])
+    places = [f"{own}/bin"] if own else []
+    places += [str(around.image.python.parent), given.get("PATH") or TOOL_PATH, f"{root}/tools/bin"]
+    if own:
+        defaults["JUPYTER_PATH"] = f"{own}/share/jupyter"
     return (
         defaults
         | given
         | gpus.variables(tuple(gpu.index for gpu in workload.resources.gpus))
-        | {
-            "KQI_ROOT": linked("/kqi", around.linked_root) if around.linked_root else "/kqi",
-            "PATH": f"{around.image.python.parent}:{path}",
-            "VIRTUAL_ENV": str(around.image.folder),
-        }
+        | {"KQI_ROOT": root, "PATH": ":".join(places), "VIRTUAL_ENV": own or str(around.image.folder)}
     )
 
 

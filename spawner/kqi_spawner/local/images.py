@@ -27,6 +27,11 @@ class Environment:
     name: str
     folder: Path
     python: Path
+    layer: Path | None = None  # template of what a person adds to it; None: nothing can be added
+
+    def own(self, home: str) -> str | None:
+        """Return where a home keeps what its person added to this environment."""
+        return f"{home}/.kqi-{self.name}-{self.layer.name.removeprefix('layer-')}" if self.layer else None
 
     @property
     def needed(self) -> tuple[Path, ...]:
@@ -71,8 +76,11 @@ def _candidates(image: str) -> list[str]:
 def _read(entry: Path) -> Environment | None:
     pointer = entry / "environment.json"
     try:
+        layer = None
         if pointer.is_file():
-            python = Path(str(json.loads(pointer.read_text(encoding="utf-8"))["python"]))
+            told = json.loads(pointer.read_text(encoding="utf-8"))
+            python = Path(str(told["python"]))
+            layer = Path(told["layer"]) if told.get("layer") and Path(told["layer"]).is_dir() else None
         else:
             python = entry / "bin" / "python"
         if not python.is_absolute():
@@ -81,7 +89,7 @@ def _read(entry: Path) -> Environment | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Environment(entry.name, python.parent.parent, python)
+    return Environment(entry.name, python.parent.parent, python, layer)
 
 
 def _venv_home(prefix: Path) -> Path | None:

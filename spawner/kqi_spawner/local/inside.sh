@@ -38,6 +38,8 @@ trap _kqi_forward TERM
 _kqi_links || exit 1
 cd "$_kqi_workdir" || exit 1
 unset OLDPWD
+# A home that cannot be written to goes without.
+[ -z "$_kqi_layer" ] || [ -e "$_kqi_own/bin/python" ] || cp -RT "$_kqi_layer" "$_kqi_own" 2>/dev/null || :
 [ -z "$_kqi_data_kib" ] || ulimit -d "$_kqi_data_kib"
 echo begun >&8 || exit 1
 if [ -n "$_kqi_stopping" ]; then exit 143; fi

@@ -35,6 +35,7 @@ class Engine:
     account: Account
     groups: Groups
     environments: Path
+    tools: Path | None = None
     hidden: tuple[Path, ...] = ()
 
     @property
@@ -49,7 +50,11 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
     hidden = (engine.state, engine.store, *engine.hidden)
     # All of them stay visible to all, so that a notebook may start the kernel of another environment.
     place = Place(
-        folder=folder, store=engine.store.absolute(), hidden=hidden, tools=(engine.environments, *image.needed)
+        folder=folder,
+        store=engine.store.absolute(),
+        hidden=hidden,
+        tools=(engine.environments, *image.needed),
+        offered=engine.tools if engine.tools and engine.tools.is_dir() else None,
     )
     circumstances = Circumstances(
         isolation=engine.isolation,
@@ -144,6 +149,8 @@ def _make_run_folder(engine: Engine, workload: Workload, place: Place) -> None:
 def _make_links(engine: Engine, workload: Workload, place: Place) -> None:
     root = place.folder / "view"
     (root / "kqi").mkdir(parents=True)
+    if place.offered is not None:
+        (root / "kqi" / "tools").symlink_to(place.offered)
     scratches = str(place.folder / "scratch")
     for target, source in linked_mounts(workload, place):
         here = Path(linked(target, root))

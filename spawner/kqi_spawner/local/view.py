@@ -50,6 +50,7 @@ class Place:
     store: Path
     hidden: tuple[Path, ...] = ()
     tools: tuple[Path, ...] = field(default_factory=tuple)
+    offered: Path | None = None  # where /kqi/tools leads
 
 
 def checked_sources(workload: Workload, store: Path) -> None:
@@ -93,6 +94,8 @@ def view(workload: Workload, place: Place) -> View:
     for link in workload.links:
         target = _tidy(link.target)
         (inside if _holder(target, binds) else outside).append((target, link.to))
+    if place.offered is not None:
+        outside.append(("/kqi/tools", str(place.offered)))
     return View(
         shown=shown,
         symlinks=(*symlinks, *outside),
