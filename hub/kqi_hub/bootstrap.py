@@ -85,7 +85,8 @@ async def application(settings: Settings, around: Around) -> FastAPI:
     limits = Limits(per_tenant=settings.limits.running_per_tenant, per_person=settings.limits.running_per_person)
     admission = Admission(capacity=await around.backend.capacity(), limits=limits)
     datasets = DatasetService(in_use=run_store.uses_dataset)
-    service = RunService(admission=admission, datasets=datasets)
+    tokens = RunTokens(key=kept_secret(settings, "run-tokens"))
+    service = RunService(admission=admission, datasets=datasets, tokens=tokens)
     changes = Changes()
     preparation = Preparation(
         database=database,
@@ -93,7 +94,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         blobs=blobs,
         git=git,
         datasets=datasets,
-        tokens=RunTokens(key=kept_secret(settings, "run-tokens")),
+        tokens=tokens,
         server=settings.url,
         defaults=settings.defaults,
     )

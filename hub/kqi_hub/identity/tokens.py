@@ -49,17 +49,17 @@ class RunTokens:
 
     key: Secret
 
-    async def create(self, session: AsyncSession, bearer: Bearer) -> Secret:
-        """Return the token of a run; it lives until `end_of_run`. Idempotent."""
-        message = f"{bearer.run_key}:{bearer.attempt}".encode()
-        text = PREFIX + "r" + hmac.new(self.key.reveal().encode(), message, hashlib.sha256).hexdigest()
-        hashed = digest(text)
-        if (await session.execute(select(TokenRow.id).where(TokenRow.hash == hashed))).first() is None:
-            row = TokenRow(person_id=bearer.person, name=f"run {bearer.run_key}", hash=hashed, created_at=now())
-            row.tenant_id, row.run_key = bearer.tenant, bearer.run_key
-            session.add(row)
-            await session.flush()
-        return Secret(text)
+    def text(self, run_key: int, attempt: int) -> Secret:
+        message = f"{run_key}:{attempt}".encode()
+        return Secret(PREFIX + "r" + hmac.new(self.key.reveal().encode(), message, hashlib.sha256).hexdigest())
+
+    async def allow(self, session: AsyncSession, bearer: Bearer) -> None:
+        """Make the token of a run valid until `end_of_run`; in the transaction that admits it."""
+        hashed = digest(self.text(bearer.run_key, bearer.attempt).reveal())
+        row = TokenRow(person_id=bearer.person, name=f"run {bearer.run_key}", hash=hashed, created_at=now())
+        row.tenant_id, row.run_key = bearer.tenant, bearer.run_key
+        session.add(row)
+        await session.flush()
 
 
 async def end_of_run(session: AsyncSession, run_key: int) -> None:

@@ -13,7 +13,7 @@ from kqi_hub.datasets.service import DatasetService
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import Conflict, NotFound
-from kqi_hub.identity.tokens import Bearer, RunTokens
+from kqi_hub.identity.tokens import RunTokens
 from kqi_hub.runs.kinds import Inputs
 from kqi_hub.runs.kinds.inputs import Parent, Tree
 from kqi_hub.runs.model import Kind, Run, folder
@@ -53,13 +53,10 @@ class Preparation:
                 self.files.folder(StorePath(f"homes/{run.person}"), mode=0o700) if run.kind is Kind.NOTEBOOK else None
             )
             parents = await asyncio.to_thread(self._parents, run)
-        async with self.database.write() as session:
-            bearer = Bearer(person=run.person_id, tenant=run.tenant_id, run_key=run.key, attempt=run.attempt)
-            token = await self.tokens.create(session, bearer)
         return Inputs(
             server=self.server,
             version=__version__,
-            token=token,
+            token=self.tokens.text(run.key, run.attempt),
             tree=tree,
             parents=parents,
             home=StorePath(f"homes/{run.person}") if home else None,

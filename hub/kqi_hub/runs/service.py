@@ -15,6 +15,7 @@ from kqi_hub.datasets.model import Version
 from kqi_hub.datasets.service import DatasetService
 from kqi_hub.db.scope import Scope, TenantScope
 from kqi_hub.errors import Conflict, Invalid, NotFound
+from kqi_hub.identity.tokens import Bearer, RunTokens
 from kqi_hub.runs import store
 from kqi_hub.runs.kinds.contract import FIXED
 from kqi_hub.runs.model import ENDED, Kind, Run, Source, short_name, stop_phase
@@ -52,6 +53,7 @@ class Wanted:
 class RunService:
     admission: Admission
     datasets: DatasetService
+    tokens: RunTokens
 
     async def submit(self, scope: TenantScope, wanted: Wanted) -> Run:
         """Record a run, freeze its dataset, and reserve what it needs or queue it."""
@@ -140,12 +142,16 @@ class RunService:
         starts = await self.admission.admit(whole)
         for start in starts:
             cards = json.dumps([[card.kind, card.index] for card in start.gpus])
-            await whole.execute(
+            statement = (
                 update(RunRow)
                 .where(RunRow.key == start.holder)
                 .values(cards=cards, phase=Phase.PREPARING.value)
+                .returning(RunRow.created_by, RunRow.tenant_id, RunRow.attempt)
                 .execution_options(synchronize_session="fetch")
             )
+            person, tenant, attempt = (await whole.execute(statement)).one()
+            bearer = Bearer(person=person, tenant=tenant, run_key=start.holder, attempt=attempt)
+            await self.tokens.allow(scope.session, bearer)
             await store.note(whole, start.holder, Phase.PREPARING)
         return len(starts)
 
