@@ -1,4 +1,4 @@
-"""Let the engine forget what a crash between the end of a run and that step left; and what sweeps below must keep."""
+"""End and forget what a crash after the end of a run left in the engine; and what sweeps below must keep."""
 
 import logging
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from kqi_spawner.backend import ExecutionBackend
 from kqi_spawner.errors import BackendError
 from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Phase as Seen
+from kqi_spawner.status import WorkloadStatus
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 1000
@@ -32,8 +33,8 @@ class LedgerSweep:
         for start in range(0, len(names), _AT_ONCE):
             seen = await self.backend.observe(names[start : start + _AT_ONCE])
             for name, status in seen.items():
-                if status.phase in {Seen.EXITED, Seen.LOST}:
-                    await self._forget(name)
+                if status.phase is not Seen.ABSENT:
+                    await self._clear(name, status)
 
     async def _over(self) -> list[WorkloadName]:
         columns = select(RunRow.kind, RunRow.number, RunRow.attempt, RunRow.phase)
@@ -46,11 +47,16 @@ class LedgerSweep:
             for attempt in range(1, last + (phase in _ENDED))
         ]
 
-    async def _forget(self, name: WorkloadName) -> None:
+    async def _clear(self, name: WorkloadName, status: WorkloadStatus) -> None:
+        """Forget it; one that is alive, as a server that the hub started too late, is ended, and forgotten next time."""
         try:
-            await self.backend.forget(name)
+            if status.phase in {Seen.EXITED, Seen.LOST}:
+                await self.backend.forget(name)
+            else:
+                log.warning("a workload of a run that has ended is alive and is stopped", extra={"run": name})
+                await self.backend.stop(name, grace_s=0)
         except BackendError as error:
-            log.warning("not forgotten, will be tried again", extra={"run": name}, exc_info=error)
+            log.warning("not cleared, will be tried again", extra={"run": name}, exc_info=error)
 
 
 async def archives(scope: Scope, hashes: Sequence[str]) -> set[str]:

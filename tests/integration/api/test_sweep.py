@@ -17,12 +17,15 @@ from kqi_hub.data.store import StagedRow
 from kqi_hub.data.sweep import DataSweep
 from kqi_hub.datasets.sweep import TreeSweep
 from kqi_hub.db.scope import Scope
+from kqi_hub.runs.rows import RunRow
 from kqi_hub.runs.sweep import LedgerSweep, archives, trees_at_work
 from kqi_hub.settings import load
 from kqi_hub.storage.blobs import Blobs
 from kqi_hub.storage.store import Store
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.memory import MemoryBackend
+from kqi_spawner.names import checked_name
+from kqi_spawner.status import Phase as Seen
 from tests.integration.api.caller import Caller, sha256
 from tests.integration.api.conftest import signed_in
 
@@ -244,6 +247,20 @@ async def test_the_engine_forgets_runs_that_ended_and_no_other(alice: Caller, se
     assert (await alice.get(f"/trainings/{working['id']}"))["phase"] == "running"
     await alice.post(f"/trainings/{working['id']}/stop", {"mode": "kill"}, 200)
     assert (await alice.ended(working["id"]))["phase"] == "killed"
+
+
+async def test_a_workload_that_outlived_its_run_is_stopped(alice: Caller, service: Running) -> None:
+    run = await alice.train("echo started; sleep 60")
+    await alice.says(run["id"], "started")
+    name = checked_name(f"training-{run['id']}")
+    async with service.database.write() as session:  # as a server that the hub started after its run was given up
+        row = (RunRow.kind == "training") & (RunRow.number == run["id"])
+        await session.execute(update(RunRow).where(row).values(phase="failed"))
+    await swept(service)
+    while (await service.backend.observe([name]))[name].phase is Seen.RUNNING:
+        await asyncio.sleep(0.02)
+    await swept(service)
+    assert not (service.settings.state / "ledger" / name).exists()
 
 
 async def test_homes_and_results_are_never_touched(alice: Caller, service: Running) -> None:
