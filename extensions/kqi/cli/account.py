@@ -3,6 +3,7 @@
 import platform
 import sys
 import webbrowser
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,8 +16,8 @@ from kqi.cli.exits import UsageProblem
 from kqi.cli.output import Cell
 from kqi.cli.session import Session
 from kqi.client import Client
-from kqi.client.errors import NoServer
-from kqi.client.settings import forget_token, store, with_token
+from kqi.client.errors import KqiError, NoServer
+from kqi.client.settings import forget_token, is_stored, store, with_token
 from kqi.schema import CreateToken, NewToken, Password
 from kqi.texts import say
 
@@ -52,8 +53,14 @@ def login(session: Session, how: Login) -> None:
 
 @commands.add("logout", "cli.logout.help")
 def logout(session: Session) -> None:
+    """Who cannot reach the server must be able to sign out as well; the token then lives until it expires."""
+    revoked = False
+    with suppress(KqiError):
+        if is_stored(session.client.settings):
+            session.client.tokens.revoke_current()
+            revoked = True
     forget_token()
-    session.out.done({"signed_in": False}, "cli.logout.done")
+    session.out.done({"signed_in": False, "revoked": revoked}, "cli.logout.done" if revoked else "cli.logout.kept")
 
 
 @commands.add("whoami", "cli.whoami.help")

@@ -39,6 +39,11 @@ class TokenGroup(Group[Mode]):
     def revoke(self, token_id: int) -> Steps[None]:
         return delete(f"/tokens/{token_id}")
 
+    @operation
+    def revoke_current(self) -> Steps[None]:
+        """Revoke the token that this client uses."""
+        return delete("/tokens/current")
+
 
 class SignInGroup(Group[Mode]):
     """Ways to get the first token; they need none."""

@@ -98,6 +98,12 @@ def store(settings: Settings, environ: Mapping[str, str] | None = None) -> Path:
     return token
 
 
+def is_stored(settings: Settings, environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether the token is the one that `store` kept, and not one that the environment lends."""
+    stored = _read(folder(os.environ if environ is None else environ) / "token.json", StoredToken)
+    return bool(stored and settings.token and stored.token == settings.token.reveal())
+
+
 def forget_token(environ: Mapping[str, str] | None = None) -> None:
     """Remove the token of this person from this machine. Idempotent."""
     (folder(os.environ if environ is None else environ) / "token.json").unlink(missing_ok=True)

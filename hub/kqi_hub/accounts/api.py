@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Path
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from kqi import __version__, schema
 from kqi_hub.accounts import devices
@@ -59,6 +59,15 @@ async def create_token(call: Caller, body: schema.CreateToken) -> schema.NewToke
     _not_by_a_run(call.person)
     secret, row = await tokens.create(call.session, call.person.person, body.name, lasts=timedelta(days=body.days))
     return schema.NewToken(token=secret.reveal(), info=_token(row))
+
+
+@routes.delete("/tokens/current", permission=Permission.SIGNED_IN)
+async def revoke_current_token(call: Caller) -> None:
+    """Revoke the token that this request came with, as a program does that signs out."""
+    _not_by_a_run(call.person)
+    if call.person.token is None:
+        raise NotFound("token", "current")
+    await call.session.execute(delete(TokenRow).where(TokenRow.id == call.person.token))
 
 
 @routes.delete("/tokens/{token_id}", permission=Permission.SIGNED_IN)

@@ -27,6 +27,7 @@ class Principal:
     language: str | None
     default_tenant: TenantId
     memberships: tuple[Membership, ...]
+    token: int | None = None
     run_key: int | None = None
     only_tenant: TenantId | None = None
 

@@ -69,6 +69,7 @@ async def principal(session: AsyncSession, person: PersonRow, token: TokenRow | 
         language=person.language,
         default_tenant=TenantId(person.default_tenant_id),
         memberships=memberships,
+        token=token.id if token else None,
         run_key=token.run_key if token else None,
         only_tenant=TenantId(token.tenant_id) if token and token.tenant_id else None,
     )

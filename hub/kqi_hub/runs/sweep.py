@@ -48,7 +48,7 @@ class LedgerSweep:
         ]
 
     async def _clear(self, name: WorkloadName, status: WorkloadStatus) -> None:
-        """Forget it; one that is alive, as a server that the hub started too late, is ended, and forgotten next time."""
+        """Forget it; one that is alive, such as a server that the hub started too late, is ended first."""
         try:
             if status.phase in {Seen.EXITED, Seen.LOST}:
                 await self.backend.forget(name)

@@ -257,7 +257,7 @@ async def test_a_workload_that_outlived_its_run_is_stopped(alice: Caller, servic
         row = (RunRow.kind == "training") & (RunRow.number == run["id"])
         await session.execute(update(RunRow).where(row).values(phase="failed"))
     await swept(service)
-    while (await service.backend.observe([name]))[name].phase is Seen.RUNNING:
+    while (await service.backend.observe([name]))[name].phase is Seen.RUNNING:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     await swept(service)
     assert not (service.settings.state / "ledger" / name).exists()

@@ -1,5 +1,6 @@
 """Signing in and out, tokens, and what one is told when it does not work."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,7 +24,11 @@ def test_a_password_from_the_standard_input_signs_in_and_is_kept_nowhere(strange
     assert not [path for path in kept if PASSWORD in path.read_text()]
     me = stranger("whoami", "--json").json
     assert (me["name"], me["administrator"]) == ("alice", False)
-    assert stranger("logout").code == 0
+    kept = next(path for path in stranger.home.rglob("token.json"))
+    token = json.loads(kept.read_text())["token"]
+    assert stranger("whoami", KQI_TOKEN=token).code == 0
+    assert stranger("logout", "--json").json == {"signed_in": False, "revoked": True}
+    assert stranger("whoami", KQI_TOKEN=token).code == Code.NOT_SIGNED_IN
     assert stranger("whoami").code == Code.NOT_SIGNED_IN
 
 
