@@ -35,7 +35,7 @@ class Circumstances:
     image: Environment
     limit: Limit
     place: view.Place
-    ledger: Path  # the folder that the supervisor will find the files in
+    skeletons: Path  # what roots are put up on, one folder for each that was ever needed
     marker: str
 
 
@@ -45,7 +45,7 @@ class Plan:
 
     files: Mapping[str, str]
     script: str
-    skeleton: roots.Skeleton | None  # of the folder `root`
+    skeleton: roots.Skeleton | None  # what the new root is put up on, with `unshare`
 
 
 def plan(workload: Workload, of: Circumstances) -> Plan:
@@ -64,7 +64,7 @@ def plan(workload: Workload, of: Circumstances) -> Plan:
             enter = [*bubblewrap_words(of.account), *roots.bubblewrap_arguments(seen, of.place), "/bin/sh", "-s"]
         else:
             enter = ["setpriv", "--pdeathsig", "KILL", *unshare_words(of.account), "/bin/sh", str(_ROOT)]
-            root = roots.root_plan(seen, of.place, of.ledger / "root", of.limit.groups)
+            root = roots.root_plan(seen, of.place, of.skeletons, of.limit.groups)
             become = function("become", [words(["exec", *becoming_words(of.account), "/bin/sh", "-s"])])
             files = {"root-plan.sh": f"{root.functions}{become}\n", "fstab": root.fstab}
             skeleton = root.skeleton

@@ -42,6 +42,10 @@ class Engine:
     def ledger(self) -> Path:
         return self.state / "ledger"
 
+    @property
+    def skeletons(self) -> Path:
+        return self.state / "skeletons"
+
 
 def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
     """Write the folder, unless it appears meanwhile. Raises `CannotStart` and OSError, leaving nothing behind."""
@@ -62,7 +66,7 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
         image=image,
         limit=limit(engine.groups, marker, workload.resources),
         place=place,
-        ledger=engine.ledger / workload.name,
+        skeletons=engine.skeletons,
         marker=marker,
     )
     temporary = engine.ledger / f"{_NEW}{marker}"
@@ -71,18 +75,18 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
         _check_reach(engine, place)
         _open_log(engine, workload)
         _write(temporary, circumstances, workload)
-        temporary.rename(circumstances.ledger)
+        temporary.rename(engine.ledger / workload.name)
     except BaseException as cause:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(cause, OSError) and circumstances.ledger.is_dir():
+        if isinstance(cause, OSError) and (engine.ledger / workload.name).is_dir():
             return
         raise
 
 
 def remove_stale(state: Path) -> None:
     """Remove what a crash in the middle of `prepare` left: it may hold secrets."""
-    for folder in (state / "ledger").glob(f"{_NEW}*"):
+    for folder in (*(state / "ledger").glob(f"{_NEW}*"), *(state / "skeletons").glob(f"{_NEW}*")):
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - _STALE_S:
                 shutil.rmtree(state / "run" / folder.name.removeprefix(_NEW), ignore_errors=True)
@@ -92,7 +96,8 @@ def remove_stale(state: Path) -> None:
 def _write(folder: Path, of: Circumstances, workload: Workload) -> None:
     made = plan(workload, of)
     folder.mkdir(mode=0o700)
-    _make_skeleton(folder / "root", made.skeleton)
+    if made.skeleton is not None:
+        _make_skeleton(of.skeletons, made.skeleton, of.marker)
     for name, text in made.files.items():
         (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     known = Facts(
@@ -109,19 +114,28 @@ def _write(folder: Path, of: Circumstances, workload: Workload) -> None:
         out.write(made.script)
 
 
-def _make_skeleton(root: Path, skeleton: Skeleton | None) -> None:
-    root.mkdir(mode=0o755)
-    root.chmod(0o755)
-    if skeleton is None:
+def _make_skeleton(skeletons: Path, skeleton: Skeleton, marker: str) -> None:
+    """Make it unless it is there. Never removed: that would take the mounts away from who runs on it."""
+    target = skeletons / skeleton.name
+    if target.is_dir():
         return
-    for target in skeleton.folders:
-        _make_open(Path(f"{root}{target}"), root)
-    for target in skeleton.files:
-        Path(f"{root}{target}").touch(mode=0o644)
-    for target, to in skeleton.links:
-        here = Path(f"{root}{target}")
+    root = skeletons / f"{_NEW}{marker}"
+    root.mkdir(mode=0o755, parents=True)
+    root.chmod(0o755)
+    for folder in skeleton.folders:
+        _make_open(Path(f"{root}{folder}"), root)
+    for file in skeleton.files:
+        Path(f"{root}{file}").touch(mode=0o644)
+    for link, to in skeleton.links:
+        here = Path(f"{root}{link}")
         _make_open(here.parent, root)
         here.symlink_to(to)
+    try:
+        root.rename(target)
+    except OSError:
+        shutil.rmtree(root)
+        if not target.is_dir():
+            raise
 
 
 def _make_open(folder: Path, root: Path) -> None:

@@ -1,14 +1,12 @@
 # Builds the workload's own view of the machine in a new mount namespace, enters it and gives up every privilege.
-# `attach`, `files` and `become` come from root-plan.sh; the current folder is the ledger folder.
+# `new`, `attach`, `files` and `become` come from root-plan.sh; the current folder is the ledger folder.
 set -eu
 umask 022
-new=$PWD/root
 . ./root-plan.sh
 # The kernel takes its time to move a process into a group.
 attach &
 attaching=$!
-# What mounts are put on is there already.
-mount --bind "$new" "$new"
+# What mounts are put on is there already. The first line makes the new root a mount of its own.
 mount -a -T fstab
 files
 cd "$new"

@@ -1,11 +1,12 @@
 """The view of a workload as texts for bubblewrap, for `unshare` and for links. Pure."""
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kqi_spawner.local.shell import function, words
+from kqi_spawner.local.shell import assign, function, words
 from kqi_spawner.local.view import PRIVATE, Bind, Place, View, linked, run_folders
 from kqi_spawner.workload import Access, Workload
 
@@ -25,6 +26,11 @@ class Skeleton:
     folders: tuple[str, ...]
     files: tuple[str, ...]
     links: tuple[tuple[str, str], ...]  # (target, to)
+
+    @property
+    def name(self) -> str:
+        """What every workload has that needs the same: mounts are each one's own, what they are put on is not."""
+        return hashlib.sha256(repr(self).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +67,22 @@ def bubblewrap_arguments(view: View, place: Place) -> list[str]:
     return words_
 
 
-def root_plan(view: View, place: Place, new: Path, groups: Iterable[Path]) -> RootPlan:
-    """Return what `root.sh` needs to put the view up at `new`, in the control groups of the workload."""
+def root_plan(view: View, place: Place, skeletons: Path, groups: Iterable[Path]) -> RootPlan:
+    """Return what `root.sh` needs to put the view up on a skeleton, in the control groups of the workload."""
     folders = ["/proc", "/dev/pts", "/dev/shm", "/sys", "/tmp", "/home", "/root", "/run", "/kqi"]  # noqa: S108
     folders += [*view.shown, *run_folders()]
     folders += [bind.target for bind in view.binds if bind.source.is_dir() and not _below_another(bind.target, view)]
+    folders += [bind.target for bind in view.tools if f"/{PurePosixPath(bind.target).parts[1]}" not in view.shown]
     devices = [f"/dev/{name}" for name in view.devices]
     skeleton = Skeleton(
         folders=(*folders, *(path for path in devices if Path(path).is_dir())),
         files=tuple(path for path in devices if not Path(path).is_dir()),
         links=(*view.symlinks, *_DEV_LINKS),
     )
+    new = skeletons / skeleton.name
     files = [bind for bind in view.binds if not bind.source.is_dir()]
     functions = [
+        assign("new", new),
         function("attach", attach_lines(groups, "$$")),
         function("files", [line for bind in files for line in _file_lines(bind, new)]),
     ]
@@ -120,7 +129,8 @@ def _below_another(target: str, view: View) -> bool:
 
 
 def _fstab(view: View, place: Place, new: Path, devices: Iterable[str]) -> list[str]:
-    lines = [_entry(path, f"{new}{path}", "none", "rbind,ro") for path in (*view.shown, "/sys", *run_folders())]
+    lines = [_entry(new, str(new), "none", "bind")]
+    lines += [_entry(path, f"{new}{path}", "none", "rbind,ro") for path in (*view.shown, "/sys", *run_folders())]
     lines += [_entry(path, f"{new}{path}", "none", "bind") for path in devices]
     lines.append(_entry("proc", f"{new}/proc", "proc", "nosuid,nodev,noexec"))
     lines.append(_entry("devpts", f"{new}/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"))
