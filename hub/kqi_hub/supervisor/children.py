@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kqi_hub.environments.installer import dying_with_us
+from kqi_hub.i18n import text
 from kqi_hub.supervisor.lock import gone
 
 Say = Callable[[str, str], None]
@@ -27,6 +28,7 @@ class Child:
     environment: Mapping[str, str]
     pid_file: Path
     say: Say
+    language: str = "en"
     again: Callable[[], None] = lambda: None  # called at each start but the first
     process: asyncio.subprocess.Process | None = field(default=None)
     _asked: bool = field(default=False)
@@ -42,7 +44,7 @@ class Child:
                 failures = 0 if self._asked or loop.time() - began > _STEADY_S else failures + 1
                 pause = _BACK_OFF_S[min(failures, len(_BACK_OFF_S)) - 1] if failures else 0.0
                 self._asked = False
-                self.say(self.name, f"ended ({how}), starting it again in {pause:g} s")
+                self.say(self.name, text("setup.child_ended", self.language, {"how": how, "seconds": f"{pause:g}"}))
                 await asyncio.sleep(pause)
                 self.again()
         finally:
@@ -73,7 +75,7 @@ class Child:
         os.replace(temporary, self.pid_file)
         await self._relay(self.process)
         code = await self.process.wait()
-        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"exit {code}" if code >= 0 else signal.Signals(-code).name
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - asked for above

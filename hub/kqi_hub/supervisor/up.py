@@ -142,7 +142,14 @@ async def _environment(start: Start) -> None:
 
 def _child(start: Start, name: str, command: list[str]) -> Child:
     pid_file = start.settings.state / "run" / f"{name}.pid"
-    return Child(name=name, command=command, environment=start.environment, pid_file=pid_file, say=start.say)
+    return Child(
+        name=name,
+        command=command,
+        environment=start.environment,
+        pid_file=pid_file,
+        say=start.say,
+        language=start.language,
+    )
 
 
 async def _engine(settings: Settings) -> LocalBackend:
