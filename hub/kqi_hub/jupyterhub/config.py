@@ -72,7 +72,13 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.oauth_require_pkce = True
     c.JupyterHub.last_activity_interval = 60
     c.JupyterHub.default_url = "/services/kqi/"
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+    # Also where a proxy in front of us ends TLS, so that the hub itself sees plain requests.
+    cookies = {"secure": True} if settings.url.startswith("https:") else {}
+    c.JupyterHub.tornado_settings = {
+        "slow_spawn_timeout": 0,
+        "cookie_options": {**cookies, "samesite": "lax"},
+        "xsrf_cookie_kwargs": cookies,
+    }
     c.JupyterHub.log_level = "WARN"
     c.JupyterHub.log_format = "%(levelname)s %(message)s"
     if settings.server.subdomain_host:
