@@ -13,10 +13,12 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 
 CELL = """import os, joblib
 from pathlib import Path
+from IPython.display import Image
 root = Path(os.environ["KQI_ROOT"])
 pictures = sorted((root / "input" / "testing").rglob("*.png"))
 model = joblib.load(next((root / "parent").glob("*/model.joblib")))
-print("pictures held out:", len(pictures), "| the parent's model:", type(model).__name__)"""
+print("pictures held out:", len(pictures), "| the parent's model:", type(model).__name__)
+Image(next((root / "parent").glob("*/confusion.png")), width=420)"""
 
 
 def chromium() -> str:
@@ -45,6 +47,7 @@ def run_notebook(url: str, place: str, name: str, password: str, picture: Path) 
             page.wait_for_selector(".jp-Notebook .jp-CodeCell")
             page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', state="attached")
             text = run_cell(page)
+            page.wait_for_selector(".jp-OutputArea-output img")
         finally:
             page.screenshot(path=str(picture))
         browser.close()

@@ -1,4 +1,4 @@
-"""The platform with a certificate of its own: browsers, programs and runs reach it by HTTPS, and nobody by plain HTTP."""
+"""The platform with its own certificate: browsers, programs and runs reach it by HTTPS, and nobody by plain HTTP."""
 
 import json
 import os
