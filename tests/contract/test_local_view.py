@@ -87,6 +87,22 @@ async def test_homes_runs_and_the_platform_itself_are_not_seen(local_engine):
     assert (engine.settings.store / "homes/alice/note").read_text() == "hello\n"
 
 
+async def test_a_folder_of_its_own_lies_beside_the_machines_ones(local_engine):
+    engine = local_engine
+    mine = Mount(source=folder(engine, "workspaces/alice"), target="/opt/alice", access=Access.READ_WRITE)
+    there = sorted(entry.name for entry in Path("/opt").iterdir() if entry.is_dir())
+    name = await engine.run(
+        'echo kept > "$MINE/note"; touch /opt/*/written 2>/dev/null; ls /opt',
+        mounts=(mine,),
+        environment={"MINE": "/opt/alice"},
+    )
+    seen = (await engine.output(name)).split()
+    assert (engine.settings.store / "workspaces/alice/note").read_text() == "kept\n"
+    if private(engine):
+        assert not list(Path("/opt").glob("*/written"))
+        assert set(there) <= set(seen) and "alice" in seen
+
+
 async def test_a_home_is_where_its_variable_says(local_engine):
     engine = local_engine
     mine = Mount(source=folder(engine, "homes/alice"), target="/home/alice", access=Access.READ_WRITE)

@@ -49,9 +49,8 @@ class Preparation:
             await self._code(run)
             if tree and run.local_dataset:
                 await asyncio.to_thread(self._copy, tree.place, run.folder / "input")
-            home = (
-                self.files.folder(StorePath(f"homes/{run.person}"), mode=0o700) if run.kind is Kind.NOTEBOOK else None
-            )
+            workspace, archives = self._own(run, "workspaces"), self._own(run, "archives")
+            home = self._own(run, "homes") if run.kind is Kind.NOTEBOOK else None
             parents = await asyncio.to_thread(self._parents, run)
         return Inputs(
             server=self.server,
@@ -59,9 +58,17 @@ class Preparation:
             token=self.tokens.text(run.key, run.attempt),
             tree=tree,
             parents=parents,
-            home=StorePath(f"homes/{run.person}") if home else None,
+            home=home,
+            workspace=workspace,
+            archive=archives,
             defaults=self.defaults,
         )
+
+    def _own(self, run: Run, of: str) -> StorePath:
+        """A lasting folder of the person, seen by nobody else."""
+        place = StorePath(f"{of}/{run.person}")
+        self.files.folder(place, mode=0o700)
+        return place
 
     async def _tree(self, run: Run) -> Tree | None:
         if run.dataset is None:

@@ -29,7 +29,7 @@ class Store:
     def prepare(self) -> None:
         """Make the store's top folders. Raises ConfigError if it cannot be written."""
         try:
-            for name in ("blobs/sha256", "uploads", "datasets", "runs", "homes", "git"):
+            for name in ("blobs/sha256", "uploads", "datasets", "runs", "homes", "workspaces", "archives", "git"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             probe = self.root / f".write-test-{os.getpid()}"
             probe.touch()

@@ -22,7 +22,7 @@ from kqi_hub.supervisor.unpack import Owners, Packer, Unsafe, unpack
 
 _DATABASES = ("kqi.sqlite", "hub/jupyterhub.sqlite")
 _FOLDERS = ("secrets", "config.d")
-_STORE = ("blobs", "datasets", "runs", "homes")
+_STORE = ("blobs", "datasets", "runs", "homes", "workspaces", "archives")
 _MANIFEST = "manifest.json"
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -31,7 +32,7 @@ class Bind:
 class View:
     """Everything that is shown, in the order in which it is put up."""
 
-    shown: tuple[str, ...] = ()  # top-level folders of the machine, read-only
+    shown: tuple[str, ...] = ()  # folders of the machine, read-only
     symlinks: tuple[
         tuple[str, str], ...
     ] = ()  # (target, to): of the machine's top level, and links outside of all mounts
@@ -85,10 +86,10 @@ def own_binds(workload: Workload, place: Place) -> tuple[Bind, ...]:
 
 def view(workload: Workload, place: Place) -> View:
     """Return what is shown where the engine builds a root of its own."""
-    top = [entry for entry in sorted(Path("/").iterdir()) if entry.name not in _NOT_SHOWN]
-    shown = tuple(str(entry) for entry in top if entry.is_dir() and not entry.is_symlink())
-    symlinks = [(str(entry), os.readlink(entry)) for entry in top if entry.is_symlink()]
     binds = own_binds(workload, place)
+    top = [entry for entry in sorted(Path("/").iterdir()) if entry.name not in _NOT_SHOWN]
+    shown = tuple(path for entry in top for path in _shown(entry, binds))
+    symlinks = [(str(entry), os.readlink(entry)) for entry in top if entry.is_symlink()]
     inside: list[tuple[str, str]] = []
     outside: list[tuple[str, str]] = []
     for link in workload.links:
@@ -109,6 +110,22 @@ def view(workload: Workload, place: Place) -> View:
         binds=binds,
         user_links=tuple(inside),
     )
+
+
+def _shown(entry: Path, binds: Iterable[Bind]) -> list[str]:
+    """The folder, or what lies in it where the workload has something of its own there (`/mnt/hanako`)."""
+    if not entry.is_dir() or entry.is_symlink():
+        return []
+    if not any(PurePosixPath(bind.target).is_relative_to(entry) for bind in binds):
+        return [str(entry)]
+    taken = {bind.target for bind in binds}
+    with suppress(PermissionError):
+        return [
+            str(inner)
+            for inner in sorted(entry.iterdir())
+            if inner.is_dir() and not inner.is_symlink() and str(inner) not in taken
+        ]
+    return []
 
 
 def run_folders() -> tuple[str, ...]:

@@ -31,10 +31,10 @@ def wheel(name: str, version: str, text: str) -> bytes:
     return packed.getvalue()
 
 
-def ran(platform: Platform, command: str, files: dict[str, bytes]) -> str:
+def ran(platform: Platform, command: str, files: dict[str, bytes], *, person: str = "alice") -> str:
     """Return what a training printed that has `files` around it."""
     wait = "while ! [ -e $KQI_ROOT/attach/go ]; do sleep 0.1; done; cd $KQI_ROOT/attach; "
-    with platform.client("alice") as client:
+    with platform.client(person) as client:
         run = client.post("/trainings", json={"command": wait + command}).json()
         place = f"/trainings/{run['id']}"
         for name, content in {**files, "go": b""}.items():
@@ -65,6 +65,24 @@ def test_what_one_run_added_another_does_not_have(made: Platform) -> None:
     files = {"mine-1.0-py3-none-any.whl": wheel("mine", "1.0", "added")}
     ran(made, "pip install -q --no-index ./mine-1.0-py3-none-any.whl && mine", files)
     assert ran(made, "python -c 'import mine' 2>/dev/null || echo gone", {}) == "gone\n"
+
+
+def test_workspace_and_archive_are_ones_own_in_every_run(made: Platform) -> None:
+    made.add_user("bob")
+    told = "echo $USER >> $KQI_WORKSPACE/note; echo old > $KQI_ARCHIVE/note; cat $KQI_WORKSPACE/note"
+    assert ran(made, told, {}) == "alice\n"
+    assert ran(made, told, {}) == "alice\nalice\n"
+    assert ran(made, told, {}, person="bob") == "bob\n"
+    with made.client("alice") as client:
+        run = client.post("/notebooks", json={"title": "look"}).json()
+        place = f"/notebooks/{run['id']}"
+        wait_for(client, place, "running")
+        output = made.state / "store" / "runs" / "notebook" / str(run["id"]) / "output"
+        for link, kept in (("workspace", "workspaces"), ("archive", "archives")):
+            assert (output / link).is_symlink()
+            assert (made.state / "store" / kept / "alice" / "note").exists()
+        client.post(f"{place}/stop", json={}).raise_for_status()
+        wait_for(client, place, "canceled", "completed")
 
 
 def test_the_client_inside_of_a_run_acts_for_this_run_alone(made: Platform) -> None:

@@ -11,6 +11,7 @@ _NUMBER = {Kind.TRAINING: "TRAINING_ID", Kind.NOTEBOOK: "NOTEBOOK_ID"}
 FIXED = frozenset(
     {
         *("LC_ALL", "LANG", "PYTHONUNBUFFERED", "KQI_SERVER", "KQI_TOKEN", "KQI_VERSION", "KQI_ROOT", "KQI_WORKLOAD"),
+        *("KQI_WORKSPACE", "KQI_ARCHIVE"),
         *("TRAINING_ID", "NOTEBOOK_ID", "INFERENCE_ID", "DATASET_ID", "LOCAL_DATASET", "PARENT_ID"),
         *("MODEL_REPOSITORY", "MODEL_REPOSITORY_URL", "MODEL_REPOSITORY_TOKEN", "COMMIT_ID"),
         *("ZIP_FILE_CREATED", "ENTRY_POINT", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
@@ -28,6 +29,8 @@ def environment(run: Run, inputs: Inputs) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "KQI_SERVER": inputs.server,
         "KQI_VERSION": inputs.version,
+        "KQI_WORKSPACE": workspace(run),
+        "KQI_ARCHIVE": archive(run),
         _NUMBER[run.kind]: str(run.number),
         "DATASET_ID": str(run.dataset or ""),
         "LOCAL_DATASET": "true" if run.local_dataset else "false",
@@ -42,16 +45,30 @@ def environment(run: Run, inputs: Inputs) -> dict[str, str]:
     return {"COLUMNS": "200", **inputs.defaults, **run.environment, **fixed}
 
 
+def home(run: Run) -> str:
+    return f"/home/{run.person}"
+
+
+def workspace(run: Run) -> str:
+    return f"/mnt/{run.person}"
+
+
+def archive(run: Run) -> str:
+    return f"/archives/{run.person}"
+
+
 def secrets(inputs: Inputs) -> dict[str, Secret]:
     return {"KQI_TOKEN": inputs.token}
 
 
 def mounts(run: Run, inputs: Inputs) -> tuple[tuple[Mount, ...], tuple[Scratch, ...], tuple[Link, ...]]:
-    """Return what the run sees below `/kqi`."""
+    """Return what the run sees below `/kqi`, and the person's own folders that all of their runs share."""
     found = [
         Mount(source=run.folder / "git", target=GIT, access=Access.READ_WRITE),
         Mount(source=run.folder / "output", target=OUTPUT, access=Access.READ_WRITE),
         Mount(source=run.folder / "attach", target=ATTACH, access=Access.READ_WRITE),
+        Mount(source=inputs.workspace, target=workspace(run), access=Access.READ_WRITE),
+        Mount(source=inputs.archive, target=archive(run), access=Access.READ_WRITE),
     ]
     scratches: list[Scratch] = []
     links: list[Link] = []

@@ -29,6 +29,8 @@ class Inputs:
     version: str
     token: Secret
     tree: Tree | None
+    workspace: StorePath
+    archive: StorePath
     parents: tuple[Parent, ...] = ()
-    home: StorePath | None = None
+    home: StorePath | None = None  # None: one that is thrown away
     defaults: Mapping[str, str] = field(default_factory=dict)  # what an administrator set, e.g. proxies

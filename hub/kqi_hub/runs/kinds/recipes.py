@@ -16,7 +16,7 @@ _SHELL = 'if [ -x /bin/bash ]; then exec /bin/bash "$@"; else exec /bin/sh "$@";
 def training(run: Run, inputs: Inputs) -> Workload:
     """The person's command, in the folder of the code; its result is the exit code of its last command."""
     strict = ("-e",) if run.stop_at_first_failure else ()
-    home = f"/home/{run.person}"
+    home = contract.home(run)
     mounts, scratches, links = contract.mounts(run, inputs)
     return Workload(
         name=run.workload,
@@ -35,10 +35,11 @@ def training(run: Run, inputs: Inputs) -> Workload:
 
 def notebook(run: Run, inputs: Inputs) -> Workload:
     """JupyterLab in the kept output folder, with the person's lasting home; the Spawner adds address and port."""
-    home = f"/home/{run.person}"
+    home = contract.home(run)
     mounts, scratches, links = contract.mounts(run, inputs)
     own = (Mount(source=inputs.home, target=home, access=Access.READ_WRITE),) if inputs.home else ()
     shown = {name: f"../{name}" for name in ("input", "git", "parent")}
+    shown |= {"workspace": f"../..{contract.workspace(run)}", "archive": f"../..{contract.archive(run)}"}
     if inputs.home:
         shown["home"] = f"../..{home}"
     return Workload(
