@@ -163,8 +163,7 @@ class Reconciler:
             if fault is not None:
                 await self._not_opened(run, fault)
             elif not await self._move(run, Phase.RUNNING, started_at=now()):
-                # It was stopped or has ended while it started.
-                await self.launcher.close(run)
+                await self._close_if_ended(run)
         except (KqiError, BackendError, OSError) as error:
             log.warning("a start cannot be followed, will be tried again", extra={"run": run.workload}, exc_info=error)
             asyncio.get_running_loop().call_later(_RETRY_S, self.wake)
@@ -172,6 +171,13 @@ class Reconciler:
             del self._opening[run.key]
         self.changes.announce(run.key)
         self.wake()
+
+    async def _close_if_ended(self, run: Run) -> None:
+        """A server that came up for a run that is over is not kept; for one that is being stopped, the stop does it."""
+        async with self.database.read() as session:
+            found = await store.by_key(Scope(session), run.key)
+        if found is None or found.phase.ended:
+            await self.launcher.close(run)
 
     async def _not_opened(self, run: Run, fault: str) -> None:
         seen = (await self.backend.observe([run.workload])).get(run.workload)

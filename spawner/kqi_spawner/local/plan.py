@@ -129,8 +129,8 @@ def _script(workload: Workload, of: Circumstances, links: list[tuple[str, str]],
         threads=of.limit.threads,
     )
     values = environment.variables(workload, around)
-    # Shells make their background jobs ignore these two; a notebook kernel is interrupted by SIGINT.
-    env = [which("env", path=TOOL_PATH) or "/usr/bin/env", "--default-signal=INT,QUIT", "--"]
+    # Shells make their background jobs ignore the last two, `nohup` the first; a kernel is interrupted by SIGINT.
+    env = [which("env", path=TOOL_PATH) or "/usr/bin/env", "--default-signal=HUP,INT,QUIT", "--"]
     workdir = workload.workdir
     if links_root is not None and _moves(workdir, workload):
         workdir = view.linked(workdir, links_root)
