@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What tests and demo use of Debian: sandboxes, a browser, letters of all three languages.
 PACKAGES := bubblewrap chromium fonts-noto-cjk
+# What a Kubernetes of the tests' own is built and run with; Go comes from go.dev.
+CLUSTER_PACKAGES := busybox-static iptables iproute2 gcc pkg-config libseccomp-dev
 .DEFAULT_GOAL := help
 
-.PHONY: help up demo packages check test test-cluster drills bench lock clean
+.PHONY: help up demo packages cluster-packages check test test-cluster cluster drills bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,7 +45,16 @@ check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
 
 test: $(VENV)/.dev packages ## set up and pass all tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/cluster $(ARGS)
+
+cluster-packages:
+	@requirements/debian.sh $(CLUSTER_PACKAGES)
+
+test-cluster: $(VENV)/.dev cluster-packages ## pass the tests on a real Kubernetes of their own
+	@$(BIN)/python -m pytest tests/cluster $(ARGS)
+
+cluster: $(VENV)/.dev cluster-packages ## a Kubernetes to play with, until Ctrl-C; NODES=2 for two nodes
+	@exec $(BIN)/python -m tests.cluster.harness $(NODES)
 
 drills: $(VENV)/.dev packages ## long fault drills
 	@$(BIN)/python -m tests.drills $(ARGS)

@@ -9,8 +9,8 @@ from kqi_spawner.errors import CannotStart
 from kqi_spawner.local import gpus
 from kqi_spawner.local.images import Environment
 from kqi_spawner.local.isolation import TOOL_PATH
-from kqi_spawner.local.shell import export, exportable
 from kqi_spawner.local.view import linked
+from kqi_spawner.shell import export, exportable
 from kqi_spawner.workload import Workload
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

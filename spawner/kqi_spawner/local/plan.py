@@ -18,12 +18,11 @@ from kqi_spawner.local.isolation import (
     unshare_words,
 )
 from kqi_spawner.local.limits import Limit
-from kqi_spawner.local.shell import assign, function, words
+from kqi_spawner.shell import INSIDE, assign, function, link_lines, words
 from kqi_spawner.workload import Access, Workload
 
 SHIM = Path(str(resources.files("kqi_spawner.local").joinpath("shim.sh")))
 _ROOT = SHIM.with_name("root.sh")
-_INSIDE = SHIM.with_name("inside.sh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +140,9 @@ def _script(workload: Workload, of: Circumstances, links: list[tuple[str, str]],
         assign("_kqi_data_kib", of.limit.data_kib or ""),
         assign("_kqi_layer", of.image.layer or ""),
         assign("_kqi_own", of.image.own(values["HOME"]) or ""),
-        function("_kqi_links", roots.link_lines(links)),
+        function("_kqi_links", link_lines(links)),
         words(["set", "--", *env, *environment.env_words(values, workload), *workload.command]),
-        _INSIDE.read_text(encoding="utf-8"),
+        INSIDE.read_text(encoding="utf-8"),
     ]
     return "\n".join(lines)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kqi_spawner.local.shell import assign, function, words
 from kqi_spawner.local.view import PRIVATE, Bind, Place, View, linked, run_folders
+from kqi_spawner.shell import assign, function, words
 from kqi_spawner.workload import Access, Workload
 
 _DEV_LINKS = (
@@ -92,18 +92,6 @@ def root_plan(view: View, place: Place, skeletons: Path, groups: Iterable[Path])
 def attach_lines(groups: Iterable[Path], process: str) -> list[str]:
     """Return the lines that put a process into the groups; `0` is the one that writes."""
     return [f"echo {process} >{words([group / 'cgroup.procs'])}" for group in groups]
-
-
-def link_lines(links: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the lines that make each link, but never in place of a real file or folder."""
-    lines = []
-    for target, to in links:
-        make = words(["ln", "-sfn", to, target])
-        lines.append(words(["mkdir", "-p", os.path.dirname(target)]))
-        lines.append(
-            f"{{ {{ {words(['[', '-e', target, ']'])} && ! {words(['[', '-L', target, ']'])}; }} || {make}; }}"
-        )
-    return lines
 
 
 def linked_links(workload: Workload, binds: Iterable[Bind], root: Path) -> list[tuple[str, str]]:

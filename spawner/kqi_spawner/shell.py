@@ -1,9 +1,14 @@
 """Texts for a POSIX shell."""
 
+import os
 import re
 from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
 from shlex import quote
 
+# The parent of the user's command on every engine; what it reads before says where and what.
+INSIDE = Path(str(resources.files("kqi_spawner").joinpath("inside.sh")))
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Names that a shell changes, refuses to set or acts upon. They are handed to `env` instead.
 _SHELL_OWN = re.compile(
@@ -36,3 +41,15 @@ def function(name: str, lines: Iterable[str]) -> str:
     """Return a function that runs `lines` one after the other and fails with the first that does."""
     body = [f"  {line} || return 1" for line in lines]
     return "\n".join([f"{name}() {{", *body, "  :", "}"])
+
+
+def link_lines(links: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the lines that make each link, but never in place of a real file or folder."""
+    lines = []
+    for target, to in links:
+        make = words(["ln", "-sfn", to, target])
+        lines.append(words(["mkdir", "-p", os.path.dirname(target)]))
+        lines.append(
+            f"{{ {{ {words(['[', '-e', target, ']'])} && ! {words(['[', '-L', target, ']'])}; }} || {make}; }}"
+        )
+    return lines

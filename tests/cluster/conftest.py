@@ -1,0 +1,29 @@
+"""A cluster for all tests of a session, made when the first one asks for it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.harness.cluster import Cluster
+
+
+def _missing() -> str:
+    if os.geteuid() != 0:
+        return "a cluster of the tests' own needs root"
+    if shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin") is None:
+        return "Go 1.26 or newer builds the cluster of the tests: install it from go.dev"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two real nodes with four made-up cards each."""
+    missing = _missing()
+    if missing:
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with Cluster(nodes=2) as found:
+        yield found
