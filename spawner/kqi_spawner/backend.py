@@ -1,4 +1,4 @@
-"""The seam between the hub and an engine. Implementations: local, in-memory for tests, later Kubernetes."""
+"""The seam between the hub and an engine. Implementations: local, Kubernetes, in-memory for tests."""
 
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol, runtime_checkable

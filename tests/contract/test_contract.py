@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kqi_spawner.backend import AnnouncesChanges, OpensPorts
+from kqi_spawner.backend import AnnouncesChanges
 from kqi_spawner.errors import BackendError, UnknownImage
 from kqi_spawner.names import checked_name
 from kqi_spawner.status import Phase, Reason
@@ -153,8 +153,3 @@ async def test_every_end_is_announced(engine):
                 names.discard(name)
             if not names:
                 break
-
-
-async def test_ports_are_reached_on_this_machine(engine):
-    assert isinstance(engine.backend, OpensPorts)
-    assert await engine.backend.address(checked_name("notebook-1"), 8888) == ("127.0.0.1", 8888)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kqi_spawner.backend import OpensPorts
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.local.backend import LocalBackend, LocalSettings
 from kqi_spawner.local.isolation import Isolation
+from kqi_spawner.names import checked_name
 from kqi_spawner.status import GpuKind
 from kqi_spawner.workload import Access, Gpu, Link, Mount, Resources, Scratch, Secret
 
@@ -228,3 +230,8 @@ async def test_made_up_cards_count_as_capacity(tmp_path):
     assert seen.gpus == cards
     assert seen.cpu_milli >= 1000
     assert seen.memory_mib > 0
+
+
+async def test_ports_are_reached_on_this_machine(local_engine):
+    assert isinstance(local_engine.backend, OpensPorts)
+    assert await local_engine.backend.address(checked_name("notebook-1"), 8888) == ("127.0.0.1", 8888)

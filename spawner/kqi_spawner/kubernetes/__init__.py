@@ -1,0 +1,1 @@
+"""The Kubernetes engine: workloads are Jobs and pods. The only place that speaks of either."""

@@ -1,0 +1,193 @@
+"""The Kubernetes engine behind the seam: a run is a Job, and the cluster remembers what became of it."""
+
+import asyncio
+import fnmatch
+import os
+from collections.abc import AsyncIterator, Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from kqi_spawner.errors import BackendError, CannotStart, UnknownImage
+from kqi_spawner.kubernetes import capacity, labels, manifest
+from kqi_spawner.kubernetes.cache import Cache
+from kqi_spawner.kubernetes.client import ApiError, Client, Gone
+from kqi_spawner.kubernetes.observe import SeenPod, status
+from kqi_spawner.kubernetes.settings import KubernetesSettings
+from kqi_spawner.names import WorkloadName
+from kqi_spawner.status import Capacity, Phase, WorkloadStatus
+from kqi_spawner.workload import Workload
+
+_ENDED = {Phase.EXITED, Phase.LOST}
+# A file on another machine announces nothing: look so often while somebody reads along.
+_LOOK_S = 0.2
+_CHUNK = 1 << 16
+
+
+class KubernetesBackend:
+    """Made by `opened`; one object per event loop, `close` ends none of the work."""
+
+    def __init__(self, settings: KubernetesSettings, client: Client) -> None:
+        self._settings = settings
+        self._client = client
+        self._cache = Cache(settings, client)
+
+    @classmethod
+    async def opened(cls, settings: KubernetesSettings) -> Self:
+        """Connect and look at what is there. Raises `CannotStart`."""
+        backend = cls(settings, await Client.opened(settings.kubeconfig))
+        await backend._cache.open()
+        return backend
+
+    async def close(self) -> None:
+        await self._cache.close()
+        await self._client.close()
+
+    async def start(self, workload: Workload) -> None:
+        if self._cache.knows(workload.name):
+            return
+        image = self._image(workload.image)
+        job = manifest.job(workload, image, self._settings)
+        hidden = manifest.secret(workload, self._settings)
+        await asyncio.to_thread(self._open_log, workload)
+        if hidden is not None:
+            await self._create(self._secrets, hidden)
+        self._cache.put_job(await self._create(self._jobs, job))
+
+    async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
+        return {name: self._status(name) for name in names}
+
+    async def stop(self, name: WorkloadName, *, grace_s: float) -> None:
+        if self._status(name).phase in {Phase.ABSENT, *_ENDED}:
+            return
+        pod = self._cache.pod(name)
+        if pod is None:
+            # No pod yet: the controller is told to make none, and what it makes meanwhile it ends itself.
+            patch = {"metadata": {"annotations": {labels.STOPPED: "yes"}}, "spec": {"suspend": True}}
+            self._cache.put_job(await self._client.merge(f"{self._jobs}/{name}", patch))
+            return
+        await self._end_pod(pod, grace_s)
+
+    async def forget(self, name: WorkloadName) -> None:
+        """Raises `BackendError` for a workload that has not ended."""
+        seen = self._status(name)
+        if seen.phase is Phase.ABSENT:
+            return
+        if seen.phase not in _ENDED:
+            raise BackendError(f"{name} has not ended ({seen.phase.value})")
+        pod = self._cache.pod(name)
+        if pod is not None and pod.kept:
+            await self._release(pod)
+        await self._client.delete(f"{self._jobs}/{name}", {"propagationPolicy": "Background"})
+        await self._client.delete(f"{self._secrets}/{name}")
+        if pod is not None and not pod.over:
+            await self._client.delete(f"{self._pods}/{pod.name}", {"gracePeriodSeconds": 1})
+        self._cache.forget(name)
+
+    async def logs(self, name: WorkloadName, *, follow: bool) -> AsyncIterator[bytes]:
+        place = self._cache.log(name)
+        if place is None:
+            return
+        file, position = self._settings.store / place, 0
+        while True:
+            # First the status, then the rest of the file: what was written before the end is never missed.
+            over = not follow or self._status(name).phase in {Phase.ABSENT, *_ENDED}
+            while chunk := await asyncio.to_thread(_read, file, position):
+                position += len(chunk)
+                yield chunk
+            if over:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def capacity(self) -> Capacity:
+        found = await self._client.get("/api/v1/nodes")
+        return capacity.total(found.get("items") or [], self._settings.cards)
+
+    def changes(self) -> AsyncIterator[WorkloadName]:
+        return self._cache.changes()
+
+    async def address(self, name: WorkloadName, port: int) -> tuple[str, int]:
+        pod = self._cache.pod(name)
+        if pod is None or not pod.address:
+            raise BackendError(f"{name} has no address yet")
+        return (pod.address, port)
+
+    @property
+    def _jobs(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self._settings.namespace}/jobs"
+
+    @property
+    def _pods(self) -> str:
+        return f"/api/v1/namespaces/{self._settings.namespace}/pods"
+
+    @property
+    def _secrets(self) -> str:
+        return f"/api/v1/namespaces/{self._settings.namespace}/secrets"
+
+    def _status(self, name: WorkloadName) -> WorkloadStatus:
+        job, pod = self._cache.job(name), self._cache.pod(name)
+        return status(job, pod, patience_s=self._settings.image_patience_s, now=datetime.now(UTC))
+
+    def _image(self, asked: str) -> str:
+        known = self._settings.images
+        if asked in known or not asked:
+            return known[asked or "default"]
+        if any(fnmatch.fnmatchcase(asked, pattern) for pattern in self._settings.allowed_images):
+            return asked
+        raise UnknownImage(f"no image {asked!r} here; there are: {', '.join(sorted(known))}")
+
+    async def _create(self, path: str, body: manifest.Manifest) -> dict[str, Any]:
+        """Create it; one that is there already is fine if it is ours. Raises `CannotStart` for what will never be."""
+        try:
+            return await self._client.create(path, body)
+        except ApiError as error:
+            if error.status == 409:
+                return await self._ours(path, body)
+            if error.status in {400, 403, 404, 422} and "exceeded quota" not in error.message:
+                raise CannotStart(error.message) from error
+            raise
+
+    async def _ours(self, path: str, body: manifest.Manifest) -> dict[str, Any]:
+        meta = body["metadata"]
+        found = await self._client.get(f"{path}/{meta['name']}")
+        if found["metadata"].get("labels", {}).items() >= meta["labels"].items():
+            return found
+        raise CannotStart(f"{body['kind']} {meta['name']} in {self._settings.namespace} belongs to somebody else")
+
+    async def _end_pod(self, pod: SeenPod, grace_s: float) -> None:
+        if not pod.stopped and not pod.ending:
+            # Kept until it was read: else the exit code would go with the pod.
+            note = {"annotations": {labels.STOPPED: "yes"}, "finalizers": [labels.KEPT]}
+            try:
+                self._cache.put_pod(await self._client.merge(f"{self._pods}/{pod.name}", {"metadata": note}))
+            except Gone:
+                return
+        await self._client.delete(f"{self._pods}/{pod.name}", {"gracePeriodSeconds": manifest.grace(grace_s)})
+
+    async def _release(self, pod: SeenPod) -> None:
+        try:
+            await self._client.merge(
+                f"{self._pods}/{pod.name}", {"metadata": {"$deleteFromPrimitiveList/finalizers": [labels.KEPT]}}
+            )
+        except Gone:
+            return
+
+    def _open_log(self, workload: Workload) -> None:
+        """Make the log before the pod mounts it. Never through a link that somebody planted."""
+        log = self._settings.store / workload.log.text
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        try:
+            if os.geteuid() == 0:
+                os.fchown(descriptor, *self._settings.user)
+        finally:
+            os.close(descriptor)
+
+
+def _read(file: Path, position: int) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            opened.seek(position)
+            return opened.read(_CHUNK)
+    except FileNotFoundError:
+        return b""

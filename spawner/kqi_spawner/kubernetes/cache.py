@@ -1,0 +1,155 @@
+"""What was last heard of our Jobs and pods, and who wants to know when that changes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from kqi_spawner.kubernetes import labels
+from kqi_spawner.kubernetes.client import Client
+from kqi_spawner.kubernetes.observe import SeenJob, SeenPod, gives_up_at, seen_job, seen_pod
+from kqi_spawner.kubernetes.settings import KubernetesSettings
+from kqi_spawner.kubernetes.watch import Following, follow
+from kqi_spawner.names import WorkloadName
+
+_READY_S = 60.0
+
+
+class Cache:
+    """Kept up to date by two watches; belongs to one event loop."""
+
+    def __init__(self, settings: KubernetesSettings, client: Client) -> None:
+        self._settings, self._client = settings, client
+        self._jobs: dict[WorkloadName, SeenJob] = {}
+        self._pods: dict[WorkloadName, SeenPod] = {}
+        # Of what was forgotten: late news of it is no news.
+        self._dead: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._timers: dict[WorkloadName, asyncio.TimerHandle] = {}
+        self._readers: set[asyncio.Queue[WorkloadName]] = set()
+
+    async def open(self) -> None:
+        """Start the watches and wait for the first lists. Raises TimeoutError."""
+        space, selector = self._settings.namespace, labels.selector(self._settings.platform)
+        jobs = Following(
+            path=f"/apis/batch/v1/namespaces/{space}/jobs",
+            selector=selector,
+            replace=self._replace_jobs,
+            put=self.put_job,
+            drop=self._drop_job,
+        )
+        pods = Following(
+            path=f"/api/v1/namespaces/{space}/pods",
+            selector=selector,
+            replace=self._replace_pods,
+            put=self.put_pod,
+            drop=self._drop_pod,
+        )
+        ready = [asyncio.Event(), asyncio.Event()]
+        for what, event in zip((jobs, pods), ready, strict=True):
+            self._tasks.append(asyncio.create_task(follow(self._client, what, event), name=f"watch {what.path}"))
+        async with asyncio.timeout(_READY_S):
+            for event in ready:
+                await event.wait()
+
+    async def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def knows(self, name: WorkloadName) -> bool:
+        return name in self._jobs or name in self._pods
+
+    def job(self, name: WorkloadName) -> SeenJob | None:
+        return self._jobs.get(name)
+
+    def pod(self, name: WorkloadName) -> SeenPod | None:
+        return self._pods.get(name)
+
+    def log(self, name: WorkloadName) -> str | None:
+        """Return where in the store its output is; None for one that is not known."""
+        job = self._jobs.get(name)
+        return job.log if job else None
+
+    def put_job(self, found: dict[str, Any]) -> None:
+        name, job = labels.name_of(found), seen_job(found)
+        if name is not None and job.uid not in self._dead:
+            known = self._jobs.get(name)
+            # The answer to a request and the watch race: the older one of the two is dropped.
+            if known is None or known.uid != job.uid or known.version <= job.version:
+                self._jobs[name] = job
+                self._announce(name)
+
+    def put_pod(self, found: dict[str, Any]) -> None:
+        name, pod = labels.name_of(found), seen_pod(found)
+        if name is None or pod.uid in self._dead:
+            return
+        known = self._pods.get(name)
+        if known is not None and known.uid == pod.uid and known.version > pod.version:
+            return
+        self._pods[name] = pod
+        self._watch_patience(name, pod)
+        self._announce(name)
+
+    def forget(self, name: WorkloadName) -> None:
+        for kind in (self._jobs, self._pods):
+            gone = kind.pop(name, None)
+            if gone is not None:
+                self._dead.add(gone.uid)
+        self._announce(name)
+
+    async def changes(self) -> AsyncIterator[WorkloadName]:
+        queue: asyncio.Queue[WorkloadName] = asyncio.Queue()
+        self._readers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._readers.discard(queue)
+
+    def _replace_jobs(self, found: list[dict[str, Any]]) -> None:
+        left = {name for one in found if (name := labels.name_of(one))}
+        for name in self._jobs.keys() - left:
+            del self._jobs[name]
+            self._announce(name)
+        for one in found:
+            self.put_job(one)
+
+    def _replace_pods(self, found: list[dict[str, Any]]) -> None:
+        left = {name for one in found if (name := labels.name_of(one))}
+        for name in self._pods.keys() - left:
+            del self._pods[name]
+            self._announce(name)
+        for one in found:
+            self.put_pod(one)
+
+    def _drop_job(self, found: dict[str, Any]) -> None:
+        name = labels.name_of(found)
+        self._dead.discard(found["metadata"]["uid"])
+        if name is not None and (known := self._jobs.get(name)) and known.uid == found["metadata"]["uid"]:
+            del self._jobs[name]
+            self._announce(name)
+
+    def _drop_pod(self, found: dict[str, Any]) -> None:
+        name = labels.name_of(found)
+        self._dead.discard(found["metadata"]["uid"])
+        if name is not None and (known := self._pods.get(name)) and known.uid == found["metadata"]["uid"]:
+            del self._pods[name]
+            self._announce(name)
+
+    def _watch_patience(self, name: WorkloadName, pod: SeenPod) -> None:
+        """Ring when a pod that cannot come to be is given up: no event tells that."""
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+        until = gives_up_at(pod, self._settings.image_patience_s)
+        if until is not None:
+            wait_s = max(0.0, (until - datetime.now(UTC)).total_seconds())
+            self._timers[name] = asyncio.get_running_loop().call_later(wait_s + 0.01, self._announce, name)
+
+    def _announce(self, name: WorkloadName) -> None:
+        for queue in self._readers:
+            with suppress(asyncio.QueueFull):
+                queue.put_nowait(name)

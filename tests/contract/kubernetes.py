@@ -1,0 +1,78 @@
+"""The Kubernetes engine on a cluster of the tests' own."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from kqi_spawner.kubernetes.backend import KubernetesBackend
+from kqi_spawner.kubernetes.settings import Cards, KubernetesSettings
+from tests.cluster.harness.cluster import BUSYBOX_IMAGE, Cluster
+
+from .engines import Engine
+
+_USER = (1000, 100)
+
+
+@asynccontextmanager
+async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
+    """A namespace and a store of its own, under Pod Security "restricted"."""
+    space = f"contract-{uuid4().hex[:8]}"
+    store = Path(tempfile.mkdtemp(dir=cluster.folder, prefix="store-"))
+    store.chmod(0o755)
+    for folder in ("runs", "tools/bin"):
+        (store / folder).mkdir(parents=True)
+    busybox = store / "tools/bin/busybox"
+    shutil.copy(shutil.which("busybox") or "busybox", busybox)
+    for name in ("env", "setsid", "sleep", "mkdir", "ln", "kill"):
+        (store / "tools/bin" / name).symlink_to("busybox")
+    os.chown(store / "runs", *_USER)
+    cluster.kubectl("create", "namespace", space)
+    cluster.kubectl("label", "namespace", space, "pod-security.kubernetes.io/enforce=restricted")
+    cluster.kubectl("apply", "-f", "-", text=_claim(space, store))
+    settings = KubernetesSettings(
+        platform=space,
+        namespace=space,
+        store=store,
+        claim="store",
+        images={"default": BUSYBOX_IMAGE},
+        kubeconfig=cluster.kubeconfig,
+        user=_USER,
+        cards={"card": Cards()},
+        image_patience_s=3,
+    )
+    made = Engine(await KubernetesBackend.opened(settings))
+    made.reopen = lambda: KubernetesBackend.opened(settings)
+    try:
+        yield made
+    finally:
+        await made.close()
+        cluster.kubectl("delete", "namespace", space, "--wait=false")
+        cluster.kubectl("delete", "pv", space, "--wait=false")
+
+
+def _claim(space: str, store: Path) -> str:
+    return f"""
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: {space}}}
+spec:
+  capacity: {{storage: 1Gi}}
+  accessModes: [ReadWriteMany]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: ""
+  claimRef: {{namespace: {space}, name: store}}
+  hostPath: {{path: {store}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: store, namespace: {space}}}
+spec:
+  accessModes: [ReadWriteMany]
+  storageClassName: ""
+  volumeName: {space}
+  resources: {{requests: {{storage: 1Gi}}}}
+"""
