@@ -1,0 +1,148 @@
+{{- define "kqi.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (default .Chart.Name .Values.nameOverride) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (default .Chart.Name .Values.nameOverride) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What stays the same over upgrades; the component is added by its own template. */}}
+{{- define "kqi.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "kqi.labels" -}}
+{{ include "kqi.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "kqi.image" -}}
+{{- printf "%s:%s" .image.name (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
+
+{{- define "kqi.secretName" -}}
+{{- default (printf "%s-secrets" (include "kqi.fullname" .)) .Values.hub.existingSecret -}}
+{{- end -}}
+
+{{- define "kqi.workNamespace" -}}
+{{- default (printf "%s-work" .Release.Namespace) .Values.work.namespace -}}
+{{- end -}}
+
+{{- define "kqi.platformClaim" -}}
+{{- if eq .Values.storage.kind "claims" -}}
+{{- required "storage.claims.platform: the ReadWriteMany claim in the platform's namespace" .Values.storage.claims.platform -}}
+{{- else -}}
+{{- printf "%s-store" (include "kqi.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kqi.workClaim" -}}
+{{- if eq .Values.storage.kind "claims" -}}
+{{- required "storage.claims.work: the claim of the same volume in the namespace of the work" .Values.storage.claims.work -}}
+{{- else -}}
+{{- printf "%s-store" (include "kqi.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kqi.publicUrl" -}}
+{{- if .Values.publicUrl -}}
+{{- .Values.publicUrl | trimSuffix "/" -}}
+{{- else if and .Values.ingress.enabled .Values.ingress.hosts -}}
+{{- printf "%s://%s" (ternary "https" "http" (gt (len .Values.ingress.tls) 0)) (first .Values.ingress.hosts) -}}
+{{- else if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
+{{- printf "https://%s" (first .Values.httpRoute.hostnames) -}}
+{{- else -}}
+{{- fail "publicUrl: the address by which people reach the platform (or enable ingress or httpRoute with a host)" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kqi.databaseHost" -}}
+{{- if eq .Values.database.kind "bundled" -}}
+{{- printf "%s-database" (include "kqi.fullname" .) -}}
+{{- else -}}
+{{- required "database.external.host" .Values.database.external.host -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Pod Security "restricted", and a root file system that nobody writes to. */}}
+{{- define "kqi.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.singleuser.uid }}
+runAsGroup: {{ .Values.singleuser.gid }}
+fsGroup: {{ .Values.singleuser.gid }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "kqi.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "kqi.volumes" -}}
+- name: config
+  configMap: {name: {{ include "kqi.fullname" . }}-config}
+- name: secrets
+  secret: {secretName: {{ include "kqi.secretName" . }}, defaultMode: 0440}
+- name: database
+  secret:
+    secretName: {{ if eq .Values.database.kind "bundled" }}{{ include "kqi.fullname" . }}-database{{ else }}{{ required "database.external.existingSecret" .Values.database.external.existingSecret }}{{ end }}
+    defaultMode: 0440
+- name: extra-config
+  secret: {secretName: {{ include "kqi.fullname" . }}-extra-config, defaultMode: 0440}
+- name: state
+  emptyDir: {sizeLimit: 2Gi}
+- name: temporary
+  emptyDir: {sizeLimit: 2Gi}
+- name: store
+  persistentVolumeClaim: {claimName: {{ include "kqi.platformClaim" . }}}
+{{- end -}}
+
+{{- define "kqi.mounts" -}}
+- {name: config, mountPath: /etc/kqi, readOnly: true}
+- {name: state, mountPath: /var/lib/kqi}
+- {name: secrets, mountPath: /var/lib/kqi/secrets, readOnly: true}
+- {name: extra-config, mountPath: /var/lib/kqi/config.d, readOnly: true}
+- {name: database, mountPath: /etc/kqi-database, readOnly: true}
+- {name: temporary, mountPath: /tmp}
+- {name: store, mountPath: /srv/kqi/store}
+{{- end -}}
+
+{{- define "kqi.env" -}}
+- {name: KQI_HUB_CONFIG, value: /etc/kqi/kqi-hub.toml}
+- {name: HOME, value: /tmp}
+{{- end -}}
+
+{{/* New pods wait for the migration of their version, old ones go on meanwhile. */}}
+{{- define "kqi.waitPrepared" -}}
+- name: wait-for-prepare
+  image: {{ include "kqi.image" (dict "root" . "image" .Values.hub.image) }}
+  imagePullPolicy: {{ .Values.hub.image.pullPolicy }}
+  command: [kqi-hub, prepare, --wait]
+  env: {{- include "kqi.env" . | nindent 4 }}
+  securityContext: {{- include "kqi.containerSecurity" . | nindent 4 }}
+  resources: {{- toYaml .Values.prepare.resources | nindent 4 }}
+  volumeMounts: {{- include "kqi.mounts" . | nindent 4 }}
+{{- end -}}
+
+{{/* Tolerations as the cluster writes them → as the settings do: without a value any value is meant. */}}
+{{- define "kqi.tolerations" -}}
+{{- $made := list -}}
+{{- range . -}}
+{{- $one := dict "key" .key "effect" (default "" .effect) -}}
+{{- if ne (default "Equal" .operator) "Exists" }}{{- $_ := set $one "value" (default "" .value) }}{{- end -}}
+{{- $made = append $made $one -}}
+{{- end -}}
+{{- toJson $made -}}
+{{- end -}}
+
+{{/* What a change of must restart a part for. */}}
+{{- define "kqi.checksums" -}}
+checksum/config: {{ include (print $.Template.BasePath "/config.yaml") . | sha256sum }}
+{{- end -}}
