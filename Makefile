@@ -6,9 +6,13 @@ BIN := $(VENV)/bin
 PACKAGES := bubblewrap chromium fonts-noto-cjk
 # What a Kubernetes of the tests' own is built and run with; Go comes from go.dev.
 CLUSTER_PACKAGES := busybox-static iptables iproute2 gcc pkg-config libseccomp-dev
+# The real PostgreSQL that the integration tests start for themselves.
+POSTGRES_PACKAGES := postgresql
+# What images are built and tried with.
+IMAGE_PACKAGES := buildah mmdebstrap runc
 .DEFAULT_GOAL := help
 
-.PHONY: help up demo packages cluster-packages check test test-cluster cluster drills bench lock clean
+.PHONY: help up demo demo-cluster packages cluster-packages image-packages check test test-postgres test-images test-cluster cluster foreign images drills bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +39,9 @@ up: $(VENV)/.hub ## set everything up on this machine and run the platform
 demo: $(VENV)/.dev packages ## a user's whole day on real input; ONCE=1 ends it
 	@exec $(BIN)/python -m tests.demo
 
+demo-cluster: $(VENV)/.dev packages cluster-packages image-packages ## the same day on a Kubernetes of its own; ONCE=1 ends it
+	@exec $(BIN)/python -m tests.demo.cluster
+
 packages:
 	@requirements/debian.sh $(PACKAGES)
 
@@ -45,16 +52,32 @@ check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
 
 test: $(VENV)/.dev packages ## set up and pass all tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/cluster --ignore tests/images $(ARGS)
+
+test-postgres: $(VENV)/.dev packages ## pass the integration tests once more, on a PostgreSQL of their own
+	@requirements/debian.sh $(POSTGRES_PACKAGES)
+	@KQI_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/integration $(ARGS)
 
 cluster-packages:
 	@requirements/debian.sh $(CLUSTER_PACKAGES)
 
-test-cluster: $(VENV)/.dev cluster-packages ## pass the tests on a real Kubernetes of their own
+test-cluster: $(VENV)/.dev cluster-packages image-packages ## pass the tests on a real Kubernetes of their own
 	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
 cluster: $(VENV)/.dev cluster-packages ## a Kubernetes to play with, until Ctrl-C; NODES=2 for two nodes
 	@exec $(BIN)/python -m tests.cluster.harness $(NODES)
+
+image-packages:
+	@requirements/debian.sh $(IMAGE_PACKAGES)
+
+images: image-packages ## build the images: IMAGES="hub proxy" TAG=1.2 ARGS="--build-arg BASE=debian:trixie --archive DIR"
+	@$(PYTHON) -m images $(IMAGES) $(if $(TAG),--tag $(TAG)) $(ARGS)
+
+test-images: $(VENV)/.dev image-packages ## build the images and pass their tests
+	@$(BIN)/python -m pytest tests/images $(ARGS)
+
+foreign: ## pass KubeSpawner's own tests: SRC=checkout of its repository at 7.1.0
+	@tests/foreign/run $(SRC)
 
 drills: $(VENV)/.dev packages ## long fault drills
 	@$(BIN)/python -m tests.drills $(ARGS)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from kqi_hub.environments import make as environments
 from kqi_hub.settings import load
 from kqi_hub.supervisor import proxy
 from kqi_hub.testing.service import free_port
+from tests import database
 
 PROGRAM = Path(sys.executable).with_name("kqi-hub")
 PASSWORD = "correct horse battery"
@@ -41,7 +43,8 @@ class Platform:
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = f"{self.url}/services/kqi/api/v1"
         self.environment = environment
-        self.variables = variables
+        self.database = database.fresh()
+        self.variables = {**database.variables(self.database), **variables}
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
 
@@ -85,6 +88,15 @@ class Platform:
     def said(self) -> str:
         return "\n".join(self.output[-60:])
 
+    def says(self, text: str, within_s: float = 30) -> bool:
+        """Wait until a line of the log holds the text: a line may come after the answer that it belongs to."""
+        end = time.monotonic() + within_s
+        while not any(text in line for line in list(self.output)):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
     def command(self, *words: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run `kqi-hub` on this state."""
         done = subprocess.run(
@@ -93,10 +105,14 @@ class Platform:
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **database.variables(self.database)},
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
+
+    @property
+    def store(self) -> Path:
+        return self.state / "store"
 
     def pid(self, name: str) -> int:
         """Return the number of `proxy`, `hub` or `api`."""

@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from kqi_hub.commands import backups, images, run, users
+from kqi_hub.commands import backups, images, parts, run, users
 from kqi_hub.commands.console import t
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=t("help.kqi_hub"))
@@ -15,6 +15,9 @@ app.command("check-config", help=t("help.check_config"))(run.check_config)
 app.command("backup", help=t("help.backup"))(backups.backup)
 app.command("restore", help=t("help.restore"))(backups.restore)
 app.command("install-service", help=t("help.install_service"))(run.install_service)
+app.command("prepare", help=t("help.prepare"))(parts.prepare)
+app.command("hub", help=t("help.hub"))(parts.hub)
+app.command("serve", help=t("help.serve"))(parts.serve)
 app.add_typer(users.app, name="user")
 app.add_typer(images.app, name="image")
 

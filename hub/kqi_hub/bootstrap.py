@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from kqi_hub.accounts.pages import routes as page_routes
 from kqi_hub.admission.plan import Limits
 from kqi_hub.admission.service import Admission
 from kqi_hub.background import Loop
+from kqi_hub.background.lease import Lease
+from kqi_hub.background.signals import signals_of
 from kqi_hub.data.api import routes as data_routes
 from kqi_hub.data.service import DataService
 from kqi_hub.data.sweep import DataSweep
@@ -35,6 +38,8 @@ from kqi_hub.runs.asked import Resolver
 from kqi_hub.runs.files_api import routes as file_routes
 from kqi_hub.runs.launch_api import routes as launch_routes
 from kqi_hub.runs.launcher import HubLauncher
+from kqi_hub.runs.measure import Measure
+from kqi_hub.runs.model import Run
 from kqi_hub.runs.pages import routes as home_routes
 from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runs.reconcile import Launcher, ReconcileLoop, Reconciler
@@ -56,6 +61,7 @@ log = logging.getLogger(__name__)
 # Loops are woken by what happens; this is how long a lost wake-up would last.
 _SWEEP_S = 30.0
 _CLEAN_S = 3600.0
+_Sweeps = Iterable[LedgerSweep | TreeSweep | DataSweep]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,7 @@ class Around:
 
 async def application(settings: Settings, around: Around) -> FastAPI:
     """Return the service over a database that is migrated and a store that is prepared."""
-    database = Database.at(settings.database)
+    database = around.session.database
     await database.ping()  # the first connection switches a new database to WAL; two at once would find it locked
     files = Store(settings.store, owner(settings))
     files.prepare()
@@ -82,12 +88,16 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         owner=files.owner,
     )
     git.prepare()
-    limits = Limits(per_tenant=settings.limits.running_per_tenant, per_person=settings.limits.running_per_person)
-    admission = Admission(capacity=await around.backend.capacity(), limits=limits)
+    admission = Admission(
+        capacity=await around.backend.capacity(),
+        limits=Limits(per_tenant=settings.limits.running_per_tenant, per_person=settings.limits.running_per_person),
+    )
     datasets = DatasetService(in_use=run_store.uses_dataset)
     tokens = RunTokens(key=kept_secret(settings, "run-tokens"))
     service = RunService(admission=admission, datasets=datasets, tokens=tokens)
-    changes = Changes()
+    signals = signals_of(database)
+    lease = Lease(database=database, signals=signals, name="loops")
+    changes = Changes(signals)
     preparation = Preparation(
         database=database,
         files=files,
@@ -95,8 +105,9 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         git=git,
         datasets=datasets,
         tokens=tokens,
-        server=settings.url,
+        server=(settings.addresses and settings.addresses.inside) or settings.url,
         defaults=settings.defaults,
+        volumes=settings.volumes,
     )
     reconciler = Reconciler(
         database=database,
@@ -106,30 +117,30 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         files=files,
         launcher=around.launcher,
         changes=changes,
+        may=lambda: lease.held,
     )
-    reconcile = ReconcileLoop("reconcile", reconciler.one_pass, every_s=_SWEEP_S)
-    reconciler.wake = reconcile.wake
-    trees = Trees(database=database, files=files, blobs=blobs, ready=reconcile.wake)
-    layout = LayoutLoop("layout", trees.lay_out_pending, every_s=_SWEEP_S)
+    trees = Trees(database=database, files=files, blobs=blobs)
     sweeps = (
         LedgerSweep(database=database, backend=around.backend),
         TreeSweep(database=database, files=files, at_work=trees_at_work),
         DataSweep(database=database, blobs=blobs, named=archives),
     )
-    clean = Loop("clean", lambda: _each(sweeps), every_s=_CLEAN_S)
+    loops = _Loops(lease, reconciler, trees, sweeps)
+    measure = Measure(database=database, backend=around.backend, service=service, wake=loops.reconcile.wake)
+    capacity = Loop("capacity", measure.one_pass, every_s=_SWEEP_S, signals=signals, may=lambda: True)
     runs = Runs(
         service=service,
         resolver=Resolver(git),
         files=files,
         changes=changes,
-        wake=reconcile.wake,
-        begin=reconciler.begin,
+        wake=loops.reconcile.wake,
+        begin=loops.begin,
     )
     platform = Platform(settings=settings, database=database, service=around.service, browser=around.session.principal)
     platform.features = {
         DataService: DataService(uploads=Uploads(blobs), frozen=_frozen, in_dataset=_in_dataset),
         DatasetService: datasets,
-        LayoutLoop: layout,
+        LayoutLoop: loops.layout,
         Runs: runs,
         Reconciler: reconciler,
         ExecutionBackend: around.backend,
@@ -143,19 +154,50 @@ async def application(settings: Settings, around: Around) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         crash.arm(settings.crash)
-        loops = (reconcile.run(), layout.run(), clean.run(), reconciler.follow_backend())
-        tasks = [asyncio.create_task(work) for work in loops]
+        carrying = asyncio.create_task(signals.run())
+        acting = asyncio.create_task(lease.hold(loops.run))
+        # In every process, for each of them admits.
+        measuring = asyncio.create_task(capacity.run())
         try:
             yield
         finally:
-            for task in tasks:
+            # The lease is given back before the signals stop, which tell the others of it.
+            for task in (measuring, acting, carrying):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await reconciler.close()
+                await asyncio.gather(task, return_exceptions=True)
             await around.session.aclose()
             await database.close()
 
     return web.create(platform, api, [page_routes, home_routes], lifespan)
+
+
+class _Loops:
+    """What one process at a time does: the one that holds the lease. They are woken from all."""
+
+    def __init__(self, lease: Lease, reconciler: Reconciler, trees: Trees, sweeps: _Sweeps) -> None:
+        looping: dict[str, Any] = {"signals": lease.signals, "may": lambda: lease.held}
+        self._lease = lease
+        self._reconciler = reconciler
+        self.reconcile = ReconcileLoop("reconcile", reconciler.one_pass, every_s=_SWEEP_S, **looping)
+        self.layout = LayoutLoop("layout", trees.lay_out_pending, every_s=_SWEEP_S, **looping)
+        self.clean = Loop("clean", lambda: _each(sweeps), every_s=_CLEAN_S, **looping)
+        reconciler.wake = trees.ready = self.reconcile.wake_here
+
+    def begin(self, run: Run) -> None:
+        """Let the first step of a run that was recorded just now be taken, here or where the loops are."""
+        if self._lease.held:
+            self._reconciler.begin(run)
+        else:
+            self.reconcile.wake()
+
+    async def run(self) -> None:
+        """Go on until cancelled, or until one of them fails as none should."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in (self.reconcile.run, self.layout.run, self.clean.run, self._reconciler.follow_backend):
+                    group.create_task(work())
+        finally:
+            await self._reconciler.close()
 
 
 def serve(settings: Settings) -> None:
@@ -166,7 +208,7 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings, runtime: Runtime) -> None:
     token = kept_secret(settings, "service-token")
     session = HubSession(
-        database=Database.at(settings.database),
+        database=Database.of(settings),
         hub_url=runtime.hub_url,
         public_url=runtime.public_url,
         client_id=runtime.oauth_client_id,
@@ -185,7 +227,7 @@ async def _serve(settings: Settings, runtime: Runtime) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
         proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1",
+        forwarded_allow_ips=list(runtime.forwarded_by),
     )
     try:
         await uvicorn.Server(config).serve()
@@ -194,7 +236,7 @@ async def _serve(settings: Settings, runtime: Runtime) -> None:
         await launcher.aclose()
 
 
-async def _each(sweeps: Iterable[LedgerSweep | TreeSweep | DataSweep]) -> None:
+async def _each(sweeps: _Sweeps) -> None:
     for sweep in sweeps:
         await sweep.one_pass()
 

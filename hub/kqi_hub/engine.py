@@ -1,16 +1,34 @@
 """The engine that the settings name: the only place of the hub that knows a concrete backend."""
 
 import os
+from typing import Protocol
 
+from kqi_hub.errors import ConfigError
 from kqi_hub.settings import Settings
+from kqi_hub.settings_cluster import Toleration as SaidToleration
+from kqi_spawner.backend import ExecutionBackend
+from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Toleration
 from kqi_spawner.local.accounts import ensure_account
 from kqi_spawner.local.backend import LocalBackend, LocalSettings
 from kqi_spawner.local.isolation import Isolation
 from kqi_spawner.status import GpuKind
 
 
-async def open_backend(settings: Settings) -> LocalBackend:
+class Engine(ExecutionBackend, Protocol):
+    """A backend that was opened and is to be closed; closing it ends none of the work."""
+
+    async def close(self) -> None: ...
+
+
+async def open_backend(settings: Settings) -> Engine:
     """Return the engine that the settings name; used by the api and by the hub's Spawner class alike."""
+    if settings.engine.kind == "kubernetes":
+        return await _open_kubernetes(settings)
+    return await open_local(settings)
+
+
+async def open_local(settings: Settings) -> LocalBackend:
+    """Return the engine of one machine."""
     engine = settings.engine
     gpus = None
     if engine.gpus is not None:
@@ -23,6 +41,7 @@ async def open_backend(settings: Settings) -> LocalBackend:
             tools=settings.tools,
             run_as=owner(settings),
             isolation=None if engine.isolation == "auto" else Isolation(engine.isolation),
+            volumes={volume.name: volume.path for volume in settings.volumes if volume.path},
             fallback_image=engine.fallback_image,
             gpus=gpus,
             cpu_milli=int(engine.cpu * 1000) if engine.cpu else None,
@@ -31,6 +50,57 @@ async def open_backend(settings: Settings) -> LocalBackend:
     )
 
 
+async def _open_kubernetes(settings: Settings) -> Engine:
+    try:
+        # Of an extra that one machine does without.
+        from kqi_spawner.kubernetes.backend import KubernetesBackend  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError("extra_missing", extra="kubernetes", message=str(error)) from error
+    return await KubernetesBackend.opened(kubernetes_settings(settings))
+
+
+def kubernetes_settings(settings: Settings) -> KubernetesSettings:
+    """Return what the engine of a cluster is told. Raises ConfigError if nothing is said about the cluster."""
+    said = settings.on_cluster
+    cards = {
+        one.kind: Cards(
+            resource=one.resource,
+            node_selector=one.node_selector,
+            tolerations=_tolerations(one.tolerations),
+            memory_mib=one.memory_mib,
+        )
+        for one in said.cards
+    }
+    return KubernetesSettings(
+        platform=said.platform,
+        namespace=said.namespace,
+        store=settings.store,
+        claim=said.claim,
+        images=said.images,
+        volumes={one.name: Claim(one.claim, one.folder) for one in settings.volumes if one.claim},
+        allowed_images=tuple(said.allowed_images),
+        image_pull_secrets=tuple(said.image_pull_secrets),
+        kubeconfig=said.kubeconfig,
+        user=said.user,
+        cards=cards,
+        image_patience_s=said.image_patience_s,
+        cpu_request_share=said.cpu_request_share,
+        memory_request_share=said.memory_request_share,
+        shm_mib=said.shm_mib,
+        node_selector=said.node_selector,
+        tolerations=_tolerations(said.tolerations),
+        priority_class=said.priority_class,
+        pod_labels=said.pod_labels,
+        pod_annotations=said.pod_annotations,
+    )
+
+
+def _tolerations(said: list[SaidToleration]) -> tuple[Toleration, ...]:
+    return tuple(Toleration(key=one.key, value=one.value, effect=one.effect) for one in said)
+
+
 def owner(settings: Settings) -> tuple[int, int] | None:
-    """Return the account of the workloads where the platform runs as root, made if missing."""
-    return ensure_account(settings.engine.run_as) if os.geteuid() == 0 else None
+    """Return the account of the workloads where the platform runs as root; on one machine it is made if missing."""
+    if os.geteuid() != 0:
+        return None
+    return settings.on_cluster.user if settings.engine.kind == "kubernetes" else ensure_account(settings.engine.run_as)

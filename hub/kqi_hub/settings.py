@@ -1,20 +1,25 @@
 """The configuration: one `kqi-hub.toml`, every key also as `KQI_HUB__A__B`; the only reader of the environment."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from kqi_hub.errors import ConfigError
+from kqi_hub.settings_cluster import STRICT, Kubernetes
 
 _PREFIX = "KQI_HUB__"
+# Where volumes may be seen: beside what a run has under /kqi, or where people of other systems are used to them.
+_VOLUME_PLACE = re.compile(r"/kqi/(models|volumes)(/[\w.-]+)*|/(data|datasets|models|mnt|share|shared)/[\w./-]+")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = STRICT
 
 
 class Server(_Section):
@@ -27,6 +32,27 @@ class Server(_Section):
     subdomain_host: str = ""
 
 
+class Database(_Section):
+    """SQLite in the state folder, unless `url` names a database of PostgreSQL."""
+
+    url: str = ""  # postgresql://account@host:5432/name, or by a socket postgresql://account@/name?host=/run/postgresql
+    password_file: Path | None = None
+    pool: int = Field(default=10, ge=2, le=1000)  # connections of each process
+    sslmode: Literal["verify-full", "verify-ca", "require", "disable"] = "verify-full"
+    ca_file: Path | None = None  # None: the authorities that the system trusts
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        found = urlsplit(url)
+        if found.password is not None or "password" in parse_qs(found.query):
+            raise ValueError("must hold no password: name a file that holds it as password_file")
+        named = found.scheme == "postgresql" and found.username and found.path.strip("/")
+        if url and not (named and (found.hostname or parse_qs(found.query).keys() == {"host"})):
+            raise ValueError("must be postgresql://account@host:port/name")
+        return url
+
+
 class GpuCards(_Section):
     kind: str = Field(min_length=1, max_length=100)
     indexes: list[int] = Field(min_length=1)
@@ -34,13 +60,39 @@ class GpuCards(_Section):
 
 
 class Engine(_Section):
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "kubernetes"] = "local"
     isolation: Literal["auto", "bubblewrap", "unshare", "links"] = "auto"
     run_as: str = "kqi"  # account of the workloads where the platform runs as root
     gpus: list[GpuCards] | None = None  # None: ask the driver
     cpu: float | None = Field(default=None, gt=0)  # cores to give out; None: what the machine has
     memory_gb: float | None = Field(default=None, gt=0)
     fallback_image: str | None = None  # environment for images that no environment goes by the name of
+
+
+class Addresses(_Section):
+    """Where the platform's parts are where no supervisor starts them, because each is a deployment of its own."""
+
+    hub: str = "http://hub:8081"  # as the proxy, the api and people's servers reach it
+    api: str = "http://api:8082"  # as the hub and the proxy reach it
+    proxy: str = "http://proxy-api:8001"  # where the proxy is told its routes
+    inside: str = ""  # how workloads reach the platform; empty: as people do
+    forwarded_by: list[str] = []  # whose word on where a request comes from is taken
+
+
+class Volume(_Section):
+    """Files that are there already and that runs see: models, a shared data area."""
+
+    name: str = Field(pattern="^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
+    path: Path | None = None  # on one machine: a folder of it
+    claim: str | None = None  # on a cluster: a claim in the namespace of the work
+    folder: str = ""  # of the claim; empty: all of it
+    at: str = ""  # where runs see it; empty: /kqi/volumes/NAME
+    access: Literal["ro", "rw"] = "ro"
+    tenants: list[str] = []  # empty: everybody's
+
+    @property
+    def target(self) -> str:
+        return self.at or f"/kqi/volumes/{self.name}"
 
 
 class Limits(_Section):
@@ -66,18 +118,18 @@ class Settings(_Section):
     state: Path
     store: Path
     server: Server = Server()
+    database: Database = Database()
     engine: Engine = Engine()
+    kubernetes: Kubernetes | None = None
+    addresses: Addresses | None = None
     limits: Limits = Limits()
     sign_in: SignIn = SignIn()
     sources: Sources = Sources()
+    volumes: list[Volume] = []
     default_tenant: str = "sandbox"
     defaults: dict[str, str] = {}  # variables of every run that its person may override, e.g. proxies
     crash: str | None = None  # drills only: die at this named point
     traits: dict[str, dict[str, Any]] = {}  # passed through to JupyterHub: [traits.Class] name = value
-
-    @property
-    def database(self) -> Path:
-        return self.state / "kqi.sqlite"
 
     @property
     def secrets(self) -> Path:
@@ -93,6 +145,13 @@ class Settings(_Section):
         return self.environments / ".tools"
 
     @property
+    def on_cluster(self) -> Kubernetes:
+        """What is said about the cluster. Raises ConfigError if nothing is."""
+        if self.kubernetes is None:
+            raise ConfigError("config_bad_value", key="kubernetes", message='needed with engine.kind = "kubernetes"')
+        return self.kubernetes
+
+    @property
     def hub_state(self) -> Path:
         return self.state / "hub"
 
@@ -103,6 +162,15 @@ class Settings(_Section):
             return self.server.public_url.rstrip("/")
         host = "127.0.0.1" if self.server.bind in {"0.0.0.0", "::"} else self.server.bind  # noqa: S104 - compared, not bound
         return f"{'https' if self.server.tls_cert else 'http'}://{host}:{self.server.port}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether people come by HTTPS, also where something in front of us ends it."""
+        return self.url.startswith("https:")
+
+
+# What browsers are told where people come by HTTPS: never to come otherwise, for a year.
+STRICT_TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -127,6 +195,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **o
         code = "config_unknown_key" if first["type"] == "extra_forbidden" else "config_bad_value"
         raise ConfigError(code, key=key, message=first["msg"]) from error
     _check_exposure(settings)
+    _check_volumes(settings)
     return settings
 
 
@@ -182,11 +251,29 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 def _check_exposure(settings: Settings) -> None:
     server = settings.server
+    if settings.database.sslmode == "verify-ca" and settings.database.ca_file is None:
+        raise ConfigError("config_bad_value", key="database.ca_file", message="sslmode verify-ca")
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigError("config_tls_pair")
     loopback = server.bind == "localhost" or server.bind.startswith("127.") or server.bind == "::1"
     if not loopback and not server.tls_cert and not server.plain_http:
         raise ConfigError("config_plain_http", bind=server.bind)
+
+
+def _check_volumes(settings: Settings) -> None:
+    """Each must lie somewhere, be seen at a place of its own, and cover nothing that a run needs."""
+    taken: set[str] = set()
+    for volume in settings.volumes:
+        lies = volume.path if settings.engine.kind == "local" else volume.claim
+        if lies is None or (volume.path is not None and not volume.path.is_absolute()):
+            wanted = "path" if settings.engine.kind == "local" else "claim"
+            raise ConfigError("volume_nowhere", name=volume.name, key=wanted)
+        if ".." in Path(volume.folder).parts or Path(volume.folder).is_absolute():
+            raise ConfigError("config_bad_value", key="volumes.folder", message=volume.folder)
+        target = Path(volume.target)
+        if not _VOLUME_PLACE.fullmatch(str(target)) or ".." in target.parts or str(target) in taken:
+            raise ConfigError("volume_place", name=volume.name, at=volume.target)
+        taken.add(str(target))
 
 
 def terminal_language(environ: Mapping[str, str] | None = None) -> str:
@@ -224,6 +311,12 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
         "SSL_CERT_DIR",
     )
     return {name: value for name, value in environ.items() if name in wanted or name.startswith(_PREFIX)}
+
+
+def part_environment(config: Path | None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a part that this process becomes gets: all of it, for a cluster tells by it where its own door is."""
+    environ = os.environ if environ is None else environ
+    return {**environ, **({"KQI_HUB_CONFIG": str(config.absolute())} if config else {})}
 
 
 def one_time(environ: Mapping[str, str] | None = None) -> bool:

@@ -23,9 +23,20 @@ class Reason(StrEnum):
     LOST = "lost"
 
 
+class Waiting(StrEnum):
+    """What a PENDING workload waits for, where the engine knows it; details are in `message`."""
+
+    SHARE = "share"  # what all of the platform may use of the cluster is used up
+    ROOM = "room"  # no machine has room for it at the moment
+    PREPARATION = "preparation"  # folders and network
+    IMAGE = "image"  # it is being brought to the machine
+    FAULT = "fault"  # it cannot be made so far, and is tried again
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadStatus:
     phase: Phase
+    waiting: Waiting | None = None  # set while PENDING
     started_at: datetime | None = None  # UTC; set once the user's command has begun
     finished_at: datetime | None = None  # UTC; set when EXITED
     exit_code: int | None = None  # 0..255; 128 + n where signal n ended it

@@ -20,8 +20,7 @@ class StorePath:
     text: str
 
     def __post_init__(self) -> None:
-        path = PurePosixPath(self.text)
-        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in self.text:
+        if not _lies_inside(self.text) or not PurePosixPath(self.text).parts:
             raise ValueError(f"not a path inside the store: {self.text!r}")
 
     def __truediv__(self, name: str) -> "StorePath":
@@ -31,11 +30,31 @@ class StorePath:
         return self.text
 
 
+@dataclass(frozen=True, slots=True)
+class VolumePath:
+    """A place in a volume of an administrator, `text` empty for all of it; only the engine knows where it is."""
+
+    volume: str
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        if not _lies_inside(self.text):
+            raise ValueError(f"not a path inside a volume: {self.text!r}")
+
+    def __str__(self) -> str:
+        return f"{self.volume}:{self.text}"
+
+
+def _lies_inside(text: str) -> bool:
+    path = PurePosixPath(text)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """Show `source` of the store at `target`. The source exists when the workload is started."""
+    """Show `source` at `target`. The source exists when the workload is started."""
 
-    source: StorePath
+    source: VolumePath | StorePath
     target: str  # absolute, e.g. /kqi/input; where /kqi cannot be made it appears under KQI_ROOT
     access: Access
 

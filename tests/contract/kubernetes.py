@@ -3,8 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,23 +19,34 @@ _USER = (1000, 100)
 
 @asynccontextmanager
 async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
+    with space(cluster) as settings:
+        made = Engine(await KubernetesBackend.opened(settings))
+        made.reopen = lambda: KubernetesBackend.opened(settings)
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+@contextmanager
+def space(cluster: Cluster) -> Iterator[KubernetesSettings]:
     """A namespace and a store of its own, under Pod Security "restricted"."""
-    space = f"contract-{uuid4().hex[:8]}"
+    name = f"contract-{uuid4().hex[:8]}"
     store = Path(tempfile.mkdtemp(dir=cluster.folder, prefix="store-"))
     store.chmod(0o755)
     for folder in ("runs", "tools/bin"):
         (store / folder).mkdir(parents=True)
     busybox = store / "tools/bin/busybox"
     shutil.copy(shutil.which("busybox") or "busybox", busybox)
-    for name in ("env", "setsid", "sleep", "mkdir", "ln", "kill"):
-        (store / "tools/bin" / name).symlink_to("busybox")
+    for program in ("env", "setsid", "sleep", "mkdir", "ln", "kill"):
+        (store / "tools/bin" / program).symlink_to("busybox")
     os.chown(store / "runs", *_USER)
-    cluster.kubectl("create", "namespace", space)
-    cluster.kubectl("label", "namespace", space, "pod-security.kubernetes.io/enforce=restricted")
-    cluster.kubectl("apply", "-f", "-", text=_claim(space, store))
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    cluster.kubectl("apply", "-f", "-", text=_claim(name, store))
     settings = KubernetesSettings(
-        platform=space,
-        namespace=space,
+        platform=name,
+        namespace=name,
         store=store,
         claim="store",
         images={"default": BUSYBOX_IMAGE},
@@ -44,14 +55,11 @@ async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
         cards={"card": Cards()},
         image_patience_s=3,
     )
-    made = Engine(await KubernetesBackend.opened(settings))
-    made.reopen = lambda: KubernetesBackend.opened(settings)
     try:
-        yield made
+        yield settings
     finally:
-        await made.close()
-        cluster.kubectl("delete", "namespace", space, "--wait=false")
-        cluster.kubectl("delete", "pv", space, "--wait=false")
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+        cluster.kubectl("delete", "pv", name, "--wait=false")
 
 
 def _claim(space: str, store: Path) -> str:

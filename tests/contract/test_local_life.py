@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import asyncinotify
@@ -16,6 +17,7 @@ import pytest
 
 import kqi_spawner
 from kqi_spawner.errors import BackendError, CannotStart
+from kqi_spawner.local import ledger
 from kqi_spawner.local.images import resolve
 from kqi_spawner.local.isolation import Isolation
 from kqi_spawner.local.prepare import prepare
@@ -275,3 +277,34 @@ def _fill(file: Path) -> None:
                 out.write(b"x" * 1024)
         except OSError:
             return
+
+
+async def test_a_crash_in_the_middle_of_forgetting_brings_nothing_back(local_engine, monkeypatch):
+    engine = local_engine
+    name = await engine.run(SPEAK)
+    await engine.ended(name)
+    with monkeypatch.context() as crashing:
+        crashing.setattr(ledger.shutil, "rmtree", lambda *_, **__: None)
+        await engine.backend.forget(name)
+    assert (await engine.status(name)).phase is Phase.ABSENT
+    assert any(kept(engine, "").iterdir())
+    again = await engine.reopen()
+    await again.close()
+    assert not any(kept(engine, "").iterdir())
+
+
+async def test_a_stop_that_meets_an_end_leaves_nothing(local_engine):
+    engine = local_engine
+
+    async def over(name):
+        while (await engine.status(name)).phase is not Phase.ABSENT:
+            with suppress(BackendError):
+                await engine.backend.forget(name)
+
+    async def stopping(name):
+        while (await engine.status(name)).phase is not Phase.ABSENT:
+            await engine.backend.stop(name, grace_s=1)
+
+    for name in [await engine.run(":") for _ in range(10)]:
+        await asyncio.gather(over(name), stopping(name), stopping(name))
+    assert not any(kept(engine, "").iterdir())

@@ -64,13 +64,23 @@ class Drill:
                 group = [self._submit(client, next(shapes)) for _ in SHAPES]
                 part = chance.choice(PARTS)
                 time.sleep(chance.random())
-                with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
-                    self.platform.kill(part)
-                    self.killed.append(part)
+                self._kill(part)
                 for number in group:
                     self._bring_to_end(client, number)
             assert self.platform.pid("api") != api, f"nothing died at {point}"
             self.killed.append(point)
+
+    def _kill(self, part: str) -> None:
+        """Kill it, as soon as there is one: it may have died at the point, and be on its way back."""
+
+        def killed() -> bool:
+            try:
+                return alive(self.platform.pid(part)) and bool(self.platform.kill(part))
+            except (ProcessLookupError, FileNotFoundError, ValueError, IndexError):
+                return False
+
+        _until(killed, f"the {part} does not come back")
+        self.killed.append(part)
 
     def verify(self) -> None:
         """Check what must hold of every run, then of the machine. Ends the platform and starts it once more."""

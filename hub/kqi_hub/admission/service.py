@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import String, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.admission import plan
 from kqi_hub.admission.plan import Admitted, Ask, Held, Limits, Request, Wait
 from kqi_hub.clock import now
-from kqi_hub.db.base import Base
+from kqi_hub.db.base import Base, Words
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import Invalid
 from kqi_spawner.status import Capacity
@@ -29,10 +29,10 @@ class ClaimRow(Base):
     cpu_milli: Mapped[int]
     memory_mib: Mapped[int]
     gpus: Mapped[int]
-    gpu_kind: Mapped[str | None] = mapped_column(String(100))
+    gpu_kind: Mapped[str | None] = mapped_column(Words(100))
     cards: Mapped[str] = mapped_column(default="[]")  # JSON: [kind, index] of each card held
     held: Mapped[bool] = mapped_column(default=False, index=True)
-    why: Mapped[str] = mapped_column(String(64), default=Wait.TURN.value)
+    why: Mapped[str] = mapped_column(Words(64), default=Wait.TURN.value)
     at: Mapped[datetime]
     __table_args__ = ({"sqlite_autoincrement": True},)
 
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(slots=True, kw_only=True)
 class Admission:
-    """`capacity` is what the engine has in all; read when the service starts."""
+    """`capacity` is what the engine has in all, as last measured."""
 
     capacity: Capacity
     limits: Limits

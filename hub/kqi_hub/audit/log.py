@@ -3,11 +3,10 @@
 import json
 from datetime import datetime
 
-from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.clock import now
-from kqi_hub.db.base import Base
+from kqi_hub.db.base import Base, Words
 from kqi_hub.db.scope import TenantScope
 
 
@@ -17,8 +16,8 @@ class AuditRow(Base):
     at: Mapped[datetime] = mapped_column(index=True)
     person_id: Mapped[int | None]
     tenant_id: Mapped[int | None] = mapped_column(index=True)
-    action: Mapped[str] = mapped_column(String(64))
-    object: Mapped[str] = mapped_column(String(128))
+    action: Mapped[str] = mapped_column(Words(64))
+    object: Mapped[str] = mapped_column(Words(128))
     details: Mapped[str]  # JSON; never a secret
 
 

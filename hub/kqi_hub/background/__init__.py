@@ -1,4 +1,4 @@
-"""Loops of the service: woken by what happens, owned by one task each."""
+"""Loops of the service: woken by what happens in any of its processes, run by the one that holds the lease."""
 
 from kqi_hub.background.loop import Loop
 

@@ -9,14 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from kqi_hub.commands.console import LANGUAGE, plainly, say, settings_of, t
-from kqi_hub.engine import open_backend
+from kqi_hub.db.place import place_of
+from kqi_hub.engine import open_backend, open_local
 from kqi_hub.environments import make as environments
+from kqi_hub.errors import ConfigError
 from kqi_hub.settings import Settings, as_environment, child_environment, one_time
 from kqi_hub.supervisor import state as platform_state
 from kqi_hub.supervisor.lock import end_holder
 from kqi_hub.supervisor.up import Start, check_machine
 from kqi_hub.supervisor.up import up as run_platform
 from kqi_hub.supervisor.work import stop_work
+from kqi_spawner.local.backend import LocalBackend
 
 State = Annotated[Path | None, typer.Option("--state", help=t("help.state"))]
 Config = Annotated[Path | None, typer.Option("--config", help=t("help.config"))]
@@ -35,6 +38,7 @@ def up(  # noqa: PLR0913 - one parameter for each option
     server = {"bind": bind, "port": port, "tls_cert": tls_cert, "tls_key": tls_key, "plain_http": plain_http or None}
     with plainly():
         settings = settings_of(config, state, server=server)
+        _of_this_machine(settings)
         given = as_environment({"state": settings.state, "server": server})
         if config is not None:
             given["KQI_HUB_CONFIG"] = str(config.absolute())
@@ -50,6 +54,7 @@ def down(
 ) -> None:
     with plainly():
         settings = settings_of(config, state)
+        _of_this_machine(settings)
         typer.echo(t("down.done" if end_holder(settings, _DOWN_S) else "down.not_up"))
         # Afterwards: while it runs, the platform would start what waits in the queue.
         if work:
@@ -60,14 +65,17 @@ def migrate(state: State = None, config: Config = None) -> None:
     with plainly():
         settings = settings_of(config, state)
         platform_state.prepare_folders(settings)
-        typer.echo(t("migrate.done", revision=platform_state.migrate_database(settings)))
+        revision = platform_state.migrate_database(settings)
+        typer.echo(t("migrate.done", path=place_of(settings).shown, revision=revision))
 
 
 def check_config(state: State = None, config: Config = None) -> None:
     with plainly():
         settings = settings_of(config, state)
         typer.echo(json.dumps(_shown(settings), indent=2, ensure_ascii=False))
-        check_machine(settings)
+        typer.echo(t("check.database", path=place_of(settings).shown))
+        if settings.engine.kind == "local":
+            check_machine(settings)
         asyncio.run(_describe(settings))
 
 
@@ -87,11 +95,17 @@ def install_service(
         typer.echo(t("service.installed", path=path))
 
 
+def _of_this_machine(settings: Settings) -> None:
+    if settings.engine.kind != "local":
+        raise ConfigError("engine_on_cluster")
+
+
 async def _describe(settings: Settings) -> None:
     backend = await open_backend(settings)
     try:
         capacity = await backend.capacity()
-        typer.echo(t(backend.isolation.key))
+        if isinstance(backend, LocalBackend):
+            typer.echo(t(backend.isolation.key))
         typer.echo(t("check.capacity", cpu=capacity.cpu_milli / 1000, memory=round(capacity.memory_mib / 1024, 1)))
         for kind in capacity.gpus:
             typer.echo(t("check.gpu", kind=kind.name, indexes=", ".join(map(str, kind.indexes))))
@@ -102,7 +116,7 @@ async def _describe(settings: Settings) -> None:
 
 
 async def _stop_work(settings: Settings) -> None:
-    backend = await open_backend(settings)
+    backend = await open_local(settings)
     try:
         names = await stop_work(backend, settings)
         typer.echo(t("down.work", names=", ".join(names) or "-"))

@@ -1,18 +1,19 @@
-"""The api process: `python -m kqi_hub.commands.serve`, started by the supervisor."""
+"""The api process: `python -m kqi_hub.commands.serve` as the supervisor starts it, `kqi-hub serve` elsewhere."""
 
 import logging
-import sys
 
 from kqi_hub.bootstrap import serve
 from kqi_hub.commands.console import plainly, settings_of
+from kqi_hub.commands.lines import log_to_stderr
+from kqi_hub.settings import Settings
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+def main(settings: Settings | None = None) -> None:
+    log_to_stderr()
     for noisy in ("httpx", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with plainly():
-        serve(settings_of())
+        serve(settings or settings_of())
 
 
 if __name__ == "__main__":

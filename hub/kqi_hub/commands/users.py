@@ -118,7 +118,7 @@ def _with_database(work: Work, state: State, config: Config) -> None:
     async def run(settings: Settings) -> None:
         platform_state.prepare_folders(settings)
         await asyncio.to_thread(platform_state.migrate_database, settings)
-        database = Database.at(settings.database)
+        database = Database.of(settings)
         try:
             async with database.write() as session:
                 await work(session, settings)

@@ -3,24 +3,24 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, func, insert, or_, select, update
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.clock import now
 from kqi_hub.data.model import Data, File
-from kqi_hub.db.base import Base, TenantOwned
+from kqi_hub.db.base import Base, TenantOwned, Words
 from kqi_hub.db.scope import Scope, TenantScope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
 
-# SQLite takes 32,766 parameters in a statement.
+# SQLite takes 32,766 parameters in a statement, PostgreSQL 32,767.
 _AT_ONCE = 5_000
 
 
 class DataRow(TenantOwned, Base):
     __tablename__ = "data"
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(Words(255))
     memo: Mapped[str]
     files: Mapped[int] = mapped_column(default=0)
     size: Mapped[int] = mapped_column(default=0)
@@ -33,15 +33,15 @@ class DataRow(TenantOwned, Base):
 class DataTagRow(Base):
     __tablename__ = "data_tags"
     data_id: Mapped[int] = mapped_column(ForeignKey("data.id", ondelete="CASCADE"), primary_key=True)
-    tag: Mapped[str] = mapped_column(String(100), primary_key=True, index=True)
+    tag: Mapped[str] = mapped_column(Words(100), primary_key=True, index=True)
 
 
 class DataFileRow(Base):
     __tablename__ = "data_files"
     id: Mapped[int] = mapped_column(primary_key=True)
     data_id: Mapped[int] = mapped_column(ForeignKey("data.id", ondelete="CASCADE"))
-    path: Mapped[str] = mapped_column(String(2048))
-    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    path: Mapped[str] = mapped_column(Words(2048))
+    sha256: Mapped[str] = mapped_column(Words(64), index=True)
     size: Mapped[int]
     __table_args__ = (UniqueConstraint("data_id", "path"),)
 
@@ -51,7 +51,7 @@ class StagedRow(TenantOwned, Base):
 
     __tablename__ = "staged"
     id: Mapped[int] = mapped_column(primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(Words(64))
     size: Mapped[int]
     at: Mapped[datetime] = mapped_column(index=True)
     __table_args__ = (UniqueConstraint("tenant_id", "sha256"),)
@@ -59,9 +59,9 @@ class StagedRow(TenantOwned, Base):
 
 class UploadRow(TenantOwned, Base):
     __tablename__ = "uploads"
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[str] = mapped_column(Words(32), primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
-    sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(Words(64))
     size: Mapped[int]
     part_size: Mapped[int]
     complete: Mapped[bool] = mapped_column(default=False)
@@ -136,7 +136,8 @@ async def files(
     """Return files in the order of their paths. The caller has checked that the data is in the scope."""
     query = select(DataFileRow).where(DataFileRow.data_id == data).order_by(DataFileRow.path)
     if prefix:
-        query = query.where(DataFileRow.path.startswith(prefix, autoescape=True))
+        # Not LIKE, for which SQLite takes "A" for "a"; the bound lets the index do it.
+        query = query.where(DataFileRow.path >= prefix, func.substr(DataFileRow.path, 1, len(prefix)) == prefix)
     if after is not None:
         query = query.where(DataFileRow.path > after)
     rows = await scope.all(query.limit(limit) if limit else query)

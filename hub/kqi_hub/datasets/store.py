@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, func, or_, select
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.data.store import DataFileRow, DataRow
 from kqi_hub.datasets.layout import Placed, placed
 from kqi_hub.datasets.model import Dataset, Layout, Version
-from kqi_hub.db.base import Base, TenantOwned
+from kqi_hub.db.base import Base, TenantOwned, Words
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
@@ -19,7 +19,7 @@ from kqi_hub.identity.rows import PersonRow, TenantRow
 class DatasetRow(TenantOwned, Base):
     __tablename__ = "datasets"
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(Words(255))
     memo: Mapped[str]
     flat: Mapped[bool]
     current: Mapped[int]  # number of the current version
@@ -37,7 +37,7 @@ class VersionRow(TenantOwned, Base):
     entries: Mapped[str]  # JSON: split → ids of data
     files: Mapped[int]
     size: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[str] = mapped_column(Words(16), index=True)
     message: Mapped[str] = mapped_column(default="")
     frozen: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]

@@ -17,7 +17,7 @@ from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.storage.store import Store, remove_tree
 
-_TREE = re.compile(r"(\.)?([1-9][0-9]*)(?(1)\.building)")
+_TREE = re.compile(r"(\.)?([1-9][0-9]*)(?(1)(?:\.[0-9a-f]+)?\.(?:building|replaced))")
 _GONE = ".gone-"
 _AT_ONCE = 500
 

@@ -4,9 +4,10 @@ import asyncio
 import errno
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from kqi_hub.datasets import store
 from kqi_hub.datasets.layout import META, Placed, meta
 from kqi_hub.datasets.model import Layout
 from kqi_hub.datasets.store import VersionRow
+from kqi_hub.db.base import kept
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.storage.blobs import Blobs
@@ -38,7 +40,7 @@ class Trees:
     database: Database
     files: Store
     blobs: Blobs
-    ready: Callable[[], None]
+    ready: Callable[[], None] = field(default=lambda: None)
 
     async def lay_out_pending(self) -> None:
         """Lay out every version that waits for it; one that fails says why and does not hold up the others."""
@@ -72,21 +74,40 @@ class Trees:
         async with self.database.write() as session:
             found = await session.get(VersionRow, key)
             if found is not None:
-                found.state, found.message = state.value, message
+                found.state, found.message = state.value, kept(message)
         self.ready()
 
 
 def lay_out(target: Path, placed: Sequence[Placed], splits: Sequence[str], description: str, blobs: Blobs) -> None:
-    """Make the tree at `target`, whole or not at all: it is built beside it and renamed."""
-    building = target.with_name(f".{target.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)  # an attempt that a crash cut between rename and record
+    """Make the tree at `target`, whole or not at all: it is built beside it and renamed.
+
+    A tree of exactly these files that stands already stays: a crash, or the loss of the lease, came between its rename
+    and the record of it, and it may be in use. Each attempt builds at a place of its own.
+    """
+    if _stands(target, placed, description, blobs):
+        return
+    building = target.with_name(f".{target.name}.{secrets.token_hex(4)}.building")
     building.mkdir(parents=True)
     for split in splits:
         (building / split).mkdir()
     (building / META).write_text(description, "utf-8")
     _link_all(building, placed, blobs)
+    if _stands(target, placed, description, blobs):
+        shutil.rmtree(building)
+        return
+    if target.exists():
+        target.rename(building.with_suffix(".replaced"))
     os.replace(building, target)
+    shutil.rmtree(building.with_suffix(".replaced"), ignore_errors=True)
+
+
+def _stands(target: Path, placed: Sequence[Placed], description: str, blobs: Blobs) -> bool:
+    """Return whether the tree is there, each file being the content that it should be."""
+    try:
+        same = (target / META).read_text("utf-8") == description
+        return same and all(os.path.samefile(blobs.path(file.sha256), target / file.path) for file in placed)
+    except OSError:
+        return False
 
 
 def _link_all(root: Path, placed: Sequence[Placed], blobs: Blobs) -> None:

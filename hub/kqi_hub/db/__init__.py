@@ -1,1 +1,1 @@
-"""The database: rows, transactions and scopes. SQLite (WAL) embedded."""
+"""The database: rows, transactions and scopes, on SQLite or PostgreSQL."""

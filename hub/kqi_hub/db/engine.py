@@ -1,45 +1,54 @@
 """The engine and its transactions."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import event, text
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from kqi_hub.db.place import Place, place_of
+from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.errors import Unavailable
-
-# A writer waits this long for another one before it gives up.
-_BUSY_MS = 10_000
+from kqi_hub.settings import Settings
 
 
 class Database:
-    """Transactions on one database. `write` takes SQLite's write lock at its first statement."""
+    """Transactions on one database. Writers come one after the other: `write` waits for the others at its first
+    statement, and sees all that they have committed.
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
-        self._writing = self.engine.execution_options(kqi_begin="IMMEDIATE")
+    Raises Unavailable, from any statement, while the database is away, full or overloaded.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.engine = place.engine()
+        event.listen(self.engine.sync_engine, "handle_error", self._translate)
+        self._reading = place.reading(self.engine)
+        self._writing = self.engine.execution_options(kqi_write=True)
 
     @classmethod
     def at(cls, path: Path) -> "Database":
-        return cls(f"sqlite+aiosqlite:///{path}")
+        """The database of a file."""
+        return cls(SqliteFile(path))
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Database":
+        return cls(place_of(settings))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Yield a session on one snapshot; what it changes is thrown away."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        async with self._session(self._reading) as session:
             yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """Yield a session that is committed at the end, or rolled back by an exception."""
-        try:
-            async with AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
-                yield session
-        except OperationalError as error:
-            raise _translated(error) from error
+        async with self._session(self._writing) as session, session.begin():
+            yield session
 
     async def ping(self) -> None:
         async with self.read() as session:
@@ -48,33 +57,15 @@ class Database:
     async def close(self) -> None:
         await self.engine.dispose()
 
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+        try:
+            async with AsyncSession(engine, expire_on_commit=False) as session:
+                yield session
+        except PoolTimeout as error:
+            raise Unavailable("database_busy") from error
 
-def _engine(url: str) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_MS / 1000} if "sqlite" in url else {})
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare)
-        event.listen(engine.sync_engine, "begin", _begin)
-    return engine
-
-
-def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver's own BEGIN comes too late for reads and is never IMMEDIATE: begin ourselves.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: object) -> None:
-    options = connection.get_execution_options()  # type: ignore[attr-defined]
-    connection.exec_driver_sql(f"BEGIN {options.get('kqi_begin', 'DEFERRED')}")  # type: ignore[attr-defined]
-
-
-def _translated(error: OperationalError) -> Unavailable:
-    code = getattr(error.orig, "sqlite_errorname", "") or ""
-    if code.startswith("SQLITE_FULL"):
-        return Unavailable("disk_full")
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")):
-        return Unavailable("store_read_only")
-    return Unavailable("database_busy")
+    def _translate(self, context: ExceptionContext) -> None:
+        fault = self.place.fault(context.sqlalchemy_exception or context.original_exception)
+        if fault is not None:
+            raise fault

@@ -7,46 +7,77 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection
 
+from kqi_hub.db.place import Place
 from kqi_hub.errors import ConfigError
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def migrate(url: str) -> str:
-    """Run what is missing and return the revision. `url` is synchronous. Raises ConfigError for a newer database."""
-    check_not_newer(url)
-    command.upgrade(_config(url), "head")
-    return _scripts(url).get_current_head() or ""
+def migrate(place: Place) -> str:
+    """Run what is missing, all or nothing, and return the revision. Raises ConfigError for a newer database.
+
+    Of several processes that do this at once, one migrates while the others wait and then find nothing to do.
+    """
+    engine = place.sync_engine()
+    try:
+        with engine.begin() as connection:
+            place.prepare(connection)
+            _check_not_newer(connection)
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def current(url: str) -> str | None:
+def current(place: Place) -> str | None:
     """Return the revision of the database, None for an empty one."""
-    engine = create_engine(url)
+    engine = place.sync_engine()
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            return _revision(connection)
     finally:
         engine.dispose()
 
 
-def check_not_newer(url: str) -> None:
-    revision = current(url)
+def is_current(place: Place) -> bool:
+    """Return whether nothing is missing. Raises ConfigError for a newer database."""
+    revision = current(place)
+    check_known(revision)
+    return revision is not None and revision == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def check_not_newer(place: Place) -> None:
+    engine = place.sync_engine()
+    try:
+        with engine.connect() as connection:
+            _check_not_newer(connection)
+    finally:
+        engine.dispose()
+
+
+def _check_not_newer(connection: Connection) -> None:
+    check_known(_revision(connection))
+
+
+def check_known(revision: str | None) -> None:
+    """Raises ConfigError for a revision of a newer program."""
     if revision is None:
         return
     try:
-        _scripts(url).get_revision(revision)
+        ScriptDirectory.from_config(_config()).get_revision(revision)
     except CommandError as error:
         raise ConfigError("database_newer", revision=revision) from error
 
 
-def _config(url: str) -> Config:
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     return config
-
-
-def _scripts(url: str) -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config(url))

@@ -2,29 +2,29 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from kqi_hub.db.base import Base
+from kqi_hub.db.base import Base, Words
 
 
 class TenantRow(Base):
     __tablename__ = "tenants"
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(63), unique=True)
-    display_name: Mapped[str] = mapped_column(String(255))
-    data_types: Mapped[str] = mapped_column(String(4096), default='["training", "validation", "testing"]')  # JSON list
+    name: Mapped[str] = mapped_column(Words(63), unique=True)
+    display_name: Mapped[str] = mapped_column(Words(255))
+    data_types: Mapped[str] = mapped_column(Words(4096), default='["training", "validation", "testing"]')  # JSON list
     created_at: Mapped[datetime]
 
 
 class PersonRow(Base):
     __tablename__ = "people"
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    display_name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(Words(64), unique=True)
+    display_name: Mapped[str] = mapped_column(Words(255))
     administrator: Mapped[bool] = mapped_column(default=False)
     disabled: Mapped[bool] = mapped_column(default=False)
-    language: Mapped[str | None] = mapped_column(String(5))
+    language: Mapped[str | None] = mapped_column(Words(5))
     default_tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"))
     created_at: Mapped[datetime]
 
@@ -33,7 +33,7 @@ class MembershipRow(Base):
     __tablename__ = "memberships"
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True)
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True, index=True)
-    role: Mapped[str] = mapped_column(String(32))
+    role: Mapped[str] = mapped_column(Words(32))
 
 
 class LocalAccountRow(Base):
@@ -41,7 +41,7 @@ class LocalAccountRow(Base):
 
     __tablename__ = "local_accounts"
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), primary_key=True)
-    password_hash: Mapped[str] = mapped_column(String(255))
+    password_hash: Mapped[str] = mapped_column(Words(255))
     must_change: Mapped[bool] = mapped_column(default=False)
     failures: Mapped[int] = mapped_column(default=0)
     locked_until: Mapped[datetime | None]
@@ -53,8 +53,8 @@ class TokenRow(Base):
     __tablename__ = "tokens"
     id: Mapped[int] = mapped_column(primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
-    name: Mapped[str] = mapped_column(String(255))
-    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Words(255))
+    hash: Mapped[str] = mapped_column(Words(64), unique=True)
     tenant_id: Mapped[int | None] = mapped_column(ForeignKey("tenants.id", ondelete="CASCADE"))
     run_key: Mapped[int | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
@@ -67,9 +67,9 @@ class DeviceRow(Base):
 
     __tablename__ = "devices"
     id: Mapped[int] = mapped_column(primary_key=True)
-    code_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    user_code: Mapped[str] = mapped_column(String(16), unique=True)
-    client: Mapped[str] = mapped_column(String(255))
+    code_hash: Mapped[str] = mapped_column(Words(64), unique=True)
+    user_code: Mapped[str] = mapped_column(Words(16), unique=True)
+    client: Mapped[str] = mapped_column(Words(255))
     person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
     denied: Mapped[bool] = mapped_column(default=False)
     polled_at: Mapped[datetime | None]
@@ -83,8 +83,8 @@ class IdempotencyRow(Base):
     __table_args__ = (UniqueConstraint("person_id", "key"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
-    key: Mapped[str] = mapped_column(String(255))
-    request_hash: Mapped[str] = mapped_column(String(64))
+    key: Mapped[str] = mapped_column(Words(255))
+    request_hash: Mapped[str] = mapped_column(Words(64))
     status: Mapped[int]
     body: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(index=True)

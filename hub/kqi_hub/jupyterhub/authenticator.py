@@ -30,7 +30,7 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
         super().__init__(**options)
         settings: Settings = self.platform
         self.settings = settings
-        self.database = Database.at(settings.database)
+        self.database = Database.of(settings)
         self.directory: Directory = LocalDirectory(self.database, settings.sign_in)
         self.attempts = Attempts(settings.sign_in.attempts_per_minute, time.monotonic)
 

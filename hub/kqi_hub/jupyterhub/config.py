@@ -6,15 +6,17 @@ from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 
+from kqi_hub.db.place import place_of
+from kqi_hub.db.postgresql import PostgresServer
 from kqi_hub.i18n import COOKIE, choose, text
 from kqi_hub.jupyterhub import reader
 from kqi_hub.jupyterhub.authenticator import NAME, KqiAuthenticator
 from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, Home, SignIn
+from kqi_hub.jupyterhub.progress import PROGRESS
 from kqi_hub.jupyterhub.rest import MakeToken, Verify
 from kqi_hub.runtime import Runtime, kept_secret
-from kqi_hub.settings import Settings
+from kqi_hub.settings import STRICT_TRANSPORT, Settings
 from kqi_spawner.backend import ExecutionBackend
-from kqi_spawner.jupyterhub.local_spawner import KqiLocalSpawner
 
 TEMPLATES = Path(__file__).parent / "templates"
 SERVICE = "kqi"
@@ -25,7 +27,12 @@ PAGES = (
     ("/kqi/password", ChangePassword),
     ("/kqi/token", MakeToken),
     ("/kqi/verify", Verify),
+    *PROGRESS,
 )
+_SPAWNERS = {
+    "local": ("kqi_spawner.jupyterhub.local_spawner", "KqiLocalSpawner"),
+    "kubernetes": ("kqi_spawner.jupyterhub.kube_spawner", "KqiKubeSpawner"),
+}
 OpenBackend = Callable[[], Awaitable[ExecutionBackend]]
 
 
@@ -56,12 +63,13 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     settings.hub_state.mkdir(mode=0o700, parents=True, exist_ok=True)
     c.JupyterHub.bind_url = f"{settings.url}/"
     c.JupyterHub.public_url = f"{settings.url}/"
-    c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{runtime.hub_port}"
+    c.JupyterHub.hub_bind_url = f"http://{runtime.hub_host}:{runtime.hub_port}"
+    c.JupyterHub.hub_connect_url = runtime.hub_url.removesuffix("/hub")
     c.JupyterHub.proxy_class = QuietProxy
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = runtime.proxy_api_url
     c.ConfigurableHTTPProxy.auth_token = kept_secret(settings, "proxy-token").reveal()
-    c.JupyterHub.db_url = f"sqlite:///{settings.hub_state / 'jupyterhub.sqlite'}"
+    c.JupyterHub.db_url = _database_url(settings)
     c.JupyterHub.cookie_secret = bytes.fromhex(kept_secret(settings, "cookie-secret").reveal())
     c.CryptKeeper.keys = [bytes.fromhex(kept_secret(settings, "crypt-key").reveal())]
     c.JupyterHub.template_paths = [str(TEMPLATES)]
@@ -73,11 +81,12 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.last_activity_interval = 60
     c.JupyterHub.default_url = "/services/kqi/"
     # Also where a proxy in front of us ends TLS, so that the hub itself sees plain requests.
-    cookies = {"secure": True} if settings.url.startswith("https:") else {}
+    cookies = {"secure": True} if settings.secure else {}
     c.JupyterHub.tornado_settings = {
         "slow_spawn_timeout": 0,
         "cookie_options": {**cookies, "samesite": "lax"},
         "xsrf_cookie_kwargs": cookies,
+        "headers": STRICT_TRANSPORT if settings.secure else {},
     }
     c.JupyterHub.log_level = "WARN"
     c.JupyterHub.log_format = "%(levelname)s %(message)s"
@@ -85,11 +94,20 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
         c.JupyterHub.subdomain_host = settings.server.subdomain_host
 
 
+def _database_url(settings: Settings) -> str:
+    place = place_of(settings)
+    if not isinstance(place, PostgresServer):
+        return f"sqlite:///{settings.hub_state / 'jupyterhub.sqlite'}"
+    passfile = settings.hub_state / "pgpass"
+    place.write_passfile(passfile)
+    return place.hub_url(passfile)
+
+
 def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.services = [
         {
             "name": SERVICE,
-            "url": f"http://{runtime.api_host}:{runtime.api_port}",
+            "url": runtime.api_url,
             "api_token": kept_secret(settings, "service-token").reveal(),
             "oauth_client_id": runtime.oauth_client_id,
             "oauth_redirect_uri": "/services/kqi/oauth_callback",
@@ -125,14 +143,21 @@ def _say(key: str, accept_language: str, params: Mapping[str, object]) -> str:
 
 
 def _servers(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBackend) -> None:
-    c.JupyterHub.spawner_class = KqiLocalSpawner
-    c.KqiLocalSpawner.open_backend = open_backend
-    c.KqiLocalSpawner.api_url = f"http://{runtime.api_host}:{runtime.api_port}/services/kqi/api/v1"
-    c.KqiLocalSpawner.api_token_file = str(settings.secrets / "service-token")
-    c.KqiLocalSpawner.contexts_folder = str(settings.hub_state / "servers")
-    c.KqiLocalSpawner.language_cookie = COOKIE
-    c.KqiLocalSpawner.say = _say
-    c.Spawner.http_timeout, c.Spawner.start_timeout = 120, 300
+    # By name, for that of the cluster needs an extra that one machine does without.
+    module, name = _SPAWNERS[settings.engine.kind]
+    c.JupyterHub.spawner_class = f"{module}.{name}"
+    spawner = c[name]
+    spawner.open_backend = open_backend
+    spawner.api_url = f"{runtime.api_url}/services/kqi/api/v1"
+    spawner.api_token_file = str(settings.secrets / "service-token")
+    spawner.language_cookie = COOKIE
+    spawner.say = _say
+    c.Spawner.http_timeout = 120
+    # How many start at once is admission's decision; who waits for room in a cluster keeps nobody out.
+    c.JupyterHub.concurrent_spawn_limit = 0
+    if settings.engine.kind == "local":
+        spawner.contexts_folder = str(settings.hub_state / "servers")
+        spawner.start_timeout = 300  # that of a cluster has two clocks of its own
     c.Spawner.default_url = "/lab"
     c.Spawner.apply_user_options = _leave_to_the_api
     c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]

@@ -25,7 +25,7 @@ class _Credentials(BaseModel):
     model_config = ConfigDict(extra="forbid")
     username: str = Field(max_length=255)
     password: str = Field(max_length=4096)
-    name: str = Field(default="kqi", min_length=1, max_length=255)
+    name: schema.OneLine = Field(default="kqi", min_length=1)
 
 
 class Rest(BaseHandler):  # type: ignore[misc]

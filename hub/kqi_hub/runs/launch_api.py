@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
-from kqi.schema import Phase
+from kqi.schema import OneLine, Phase
 from kqi_hub.admission.plan import Ask
 from kqi_hub.db.scope import Scope, TenantScope
 from kqi_hub.errors import Conflict, NotFound
@@ -33,8 +33,8 @@ class Launch(BaseModel):
     """A server that is to start: of this run, or, from the hub's own button, of whatever run this server had last."""
 
     model_config = ConfigDict(extra="forbid")
-    person: str = Field(max_length=64)
-    server: str = Field(default="", max_length=30)
+    person: OneLine = Field(max_length=64)
+    server: OneLine = Field(default="", max_length=30)
     run: int | None = Field(default=None, ge=1, le=2**53 - 1)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from kqi_hub.identity.tokens import RunTokens
 from kqi_hub.runs.kinds import Inputs
 from kqi_hub.runs.kinds.inputs import Parent, Tree
 from kqi_hub.runs.model import Kind, Run, folder
+from kqi_hub.settings import Volume
 from kqi_hub.sources import archive
 from kqi_hub.sources.git import Git
 from kqi_hub.storage import beneath
 from kqi_hub.storage.blobs import Blobs
 from kqi_hub.storage.store import Store, answering_disk_errors
-from kqi_spawner.workload import StorePath
+from kqi_spawner.workload import Access, Mount, StorePath, VolumePath
 
 
 class NotReady(Exception):
@@ -39,6 +40,7 @@ class Preparation:
     tokens: RunTokens
     server: str  # address under which workloads reach the platform
     defaults: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[Volume] = ()
 
     async def inputs(self, run: Run) -> Inputs:
         """Make the run's folders and return what its recipe needs. Raises NotReady, or a KqiError that ends the run."""
@@ -61,6 +63,9 @@ class Preparation:
             home=home,
             workspace=workspace,
             archive=archives,
+            volumes=tuple(
+                _shown(volume) for volume in self.volumes if not volume.tenants or run.tenant in volume.tenants
+            ),
             defaults=self.defaults,
         )
 
@@ -119,3 +124,7 @@ class Preparation:
                 raise Conflict("parent_gone", id=number) from error
             found.append(Parent(number=number, output=output, entries=entries))
         return tuple(found)
+
+
+def _shown(volume: Volume) -> Mount:
+    return Mount(source=VolumePath(volume.name), target=volume.target, access=Access(volume.access))

@@ -60,6 +60,7 @@ class Reconciler:
     files: Store
     launcher: Launcher
     changes: Changes
+    may: Callable[[], bool]  # whether this process is the one that acts; asked before each step
     wake: Callable[[], None] = field(default=lambda: None)
     _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _opening: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -80,9 +81,18 @@ class Reconciler:
         """Take the first step of a run that was recorded just now, without a look at all the others."""
         self._begin(run, WorkloadStatus(phase=Seen.ABSENT))
 
+    async def close(self) -> None:
+        """End what is under way, and know nothing more: another process may go on with it."""
+        tasks = [*self._working.values(), *self._opening.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for known in (self._asked, self._faults):
+            known.clear()
+
     def _begin(self, run: Run, seen: WorkloadStatus) -> None:
         step = next_step(run, seen, self._asked.get(run.key))
-        if step is not Step.WAIT and run.key not in self._working:
+        if step is not Step.WAIT and run.key not in self._working and self.may():
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 
     async def follow_backend(self) -> None:
@@ -90,12 +100,6 @@ class Reconciler:
         if isinstance(self.backend, AnnouncesChanges):
             async for _name in self.backend.changes():
                 self.wake()
-
-    async def close(self) -> None:
-        tasks = [*self._working.values(), *self._opening.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, run: Run, step: Step, seen: WorkloadStatus) -> None:
         try:
@@ -213,6 +217,9 @@ class Reconciler:
                     await self.service.let_go(scope, run)
             crash.point("collecting")
             return True
+        if run.key in self._opening:
+            # The hub is about to see it too, and to tell whoever waits why: to close it now would cut that short.
+            return False
         message = ""
         if run.zip:
             try:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, u
 
 from kqi.schema import Phase, StopMode
 from kqi_hub.clock import now
+from kqi_hub.db.base import kept
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
@@ -135,7 +136,7 @@ async def move(
     statement = (
         update(RunRow)
         .where(RunRow.key == run.key, RunRow.phase == run.phase.value, RunRow.attempt == run.attempt)
-        .values(phase=to.value, reason=reason, message=message[:2000], **(values or {}))
+        .values(phase=to.value, reason=reason, message=kept(message[:2000]), **(values or {}))
         .execution_options(synchronize_session=False)
     )
     if (await scope.execute(statement)).rowcount != 1:  # type: ignore[attr-defined]
@@ -145,7 +146,7 @@ async def move(
 
 
 async def note(scope: Scope, key: int, phase: Phase, reason: str | None = None, message: str = "") -> None:
-    await scope.add(RunEventRow(run_key=key, at=now(), phase=phase.value, reason=reason, message=message[:2000]))
+    await scope.add(RunEventRow(run_key=key, at=now(), phase=phase.value, reason=reason, message=kept(message[:2000])))
 
 
 async def events(scope: Scope, key: int) -> Sequence[RunEventRow]:

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import JSON, or_, select, type_coerce
+from sqlalchemy import or_, select
 
 from kqi_hub.db.engine import Database
+from kqi_hub.db.json import member
 from kqi_hub.db.scope import Scope
 from kqi_hub.runs.model import ACTIVE, ENDED, Kind, workload_of
 from kqi_hub.runs.rows import RunRow
@@ -61,7 +62,7 @@ class LedgerSweep:
 
 async def archives(scope: Scope, hashes: Sequence[str]) -> set[str]:
     """Return those of the contents that are the packed code of a run, from which it can be copied."""
-    sha256 = type_coerce(RunRow.source, JSON)["sha256"].as_string()
+    sha256 = member(RunRow.source, "sha256")
     return set(await scope.all(select(sha256).where(sha256.in_(hashes)).distinct()))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kqi_hub.errors import Invalid, TooLarge
+from kqi_hub.storage.partial import write_all
 from kqi_hub.storage.store import Store, answering_disk_errors, fsync_folder, syncfs
 
 _ASIDE = ".aside-"
@@ -56,9 +57,7 @@ class Blobs:
         with answering_disk_errors():
             os.chmod(file, 0o444)
             os.utime(file)  # its age counts from here, not from the last part
-            target = self._place(sha256)
-            os.replace(file, target)
-            fsync_folder(target.parent)
+            fsync_folder(self._put(file, sha256).parent)
 
     def take_batch(self, tar: Path, *, files: int, size: int, check: Callable[[str], None]) -> list[Stored]:
         """Store every regular file of an uncompressed tar; nothing counts before all of it is on the disk.
@@ -131,17 +130,23 @@ class Blobs:
         temporary = self.incoming / f".{secrets.token_hex(8)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            os.replace(temporary, self._place(sha256))
+            try:
+                write_all(descriptor, content, 0)
+            finally:
+                os.close(descriptor)
+            self._put(temporary, sha256)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
 
-    def _place(self, sha256: str) -> Path:
+    def _put(self, file: Path, sha256: str) -> Path:
+        """Move a file to its place and return that."""
         target = self.path(sha256)
-        if not target.parent.exists():
+        try:
+            os.replace(file, target)
+        except FileNotFoundError:  # the first one of its folder
             target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
         return target
 
 

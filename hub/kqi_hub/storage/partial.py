@@ -30,7 +30,7 @@ async def write_part(path: Path, offset: int, length: int, sha256: str, chunks: 
                 if position + len(chunk) > length:
                     raise Invalid("part_wrong_length", expected=length)
                 with _still_partial(descriptor, path):
-                    _write_all(descriptor, chunk, offset + position)
+                    write_all(descriptor, chunk, offset + position)
                 digest.update(chunk)
                 position += len(chunk)
             if position != length:
@@ -65,7 +65,7 @@ def _still_partial(descriptor: int, path: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _write_all(descriptor: int, chunk: bytes, offset: int) -> None:
+def write_all(descriptor: int, chunk: bytes, offset: int) -> None:
     view = memoryview(chunk)
     while view:
         written = os.pwrite(descriptor, view, offset)

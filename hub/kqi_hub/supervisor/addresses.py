@@ -29,6 +29,7 @@ def choose(settings: Settings) -> Runtime:
         hub_port=hub,
         api_host="127.0.0.1",
         api_port=api,
+        api_url=f"http://127.0.0.1:{api}",
         proxy_api_url=f"http://127.0.0.1:{proxy}",
     )
     runtime.save(settings)

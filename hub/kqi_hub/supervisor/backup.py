@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from kqi import __version__
-from kqi_hub.db.migrate import check_not_newer
+from kqi_hub.db.migrate import check_known, check_not_newer, current
+from kqi_hub.db.place import Place, place_of
+from kqi_hub.db.postgresql import PostgresServer
+from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.engine import owner
 from kqi_hub.errors import ConfigError, Conflict
 from kqi_hub.settings import Settings
 from kqi_hub.storage.blobs import file_sha256
 from kqi_hub.supervisor import lock
+from kqi_hub.supervisor.dump import dump, is_empty, undump
 from kqi_hub.supervisor.unpack import Owners, Packer, Unsafe, unpack
 
 _DATABASES = ("kqi.sqlite", "hub/jupyterhub.sqlite")
+_DUMP = "kqi.dump"
+_SQLITE, _POSTGRES = "SQLite", "PostgreSQL"
 _FOLDERS = ("secrets", "config.d")
 _STORE = ("blobs", "datasets", "runs", "homes", "workspaces", "archives")
 _MANIFEST = "manifest.json"
@@ -47,12 +53,16 @@ def restore(settings: Settings, source: Path, *, force: bool) -> None:
     state = settings.state
     if lock.held(settings):
         raise Conflict("restore_running")
-    if (state / "kqi.sqlite").exists() and not force:
-        raise Conflict("restore_not_empty", path=state)
+    place = place_of(settings)
+    if not force:
+        _check_empty(settings, place)
     (state / "run").mkdir(mode=0o711, parents=True, exist_ok=True)
     with lock.only_one(settings), tempfile.TemporaryDirectory(dir=state, prefix=".restore-") as folder:
         unpacked = Path(folder)
         _unpack(settings, source, unpacked)
+        if isinstance(place, PostgresServer):
+            undump(place, unpacked / "state" / _DUMP)
+            (unpacked / "state" / _DUMP).unlink()
         for suffix in ("-wal", "-shm"):
             for name in _DATABASES:
                 Path(f"{state / name}{suffix}").unlink(missing_ok=True)
@@ -66,6 +76,13 @@ def restore(settings: Settings, source: Path, *, force: bool) -> None:
     for name in ("secrets", "hub"):
         if (state / name).exists():
             (state / name).chmod(0o700)
+
+
+def _check_empty(settings: Settings, place: Place) -> None:
+    if any((settings.state / name).exists() for name in ("kqi.sqlite", "secrets/service-token")):
+        raise Conflict("restore_not_empty", path=settings.state)
+    if isinstance(place, PostgresServer) and not is_empty(place):
+        raise Conflict("restore_database_not_empty", path=place.shown)
 
 
 def _add_all(settings: Settings, archive: tarfile.TarFile, with_store: bool) -> None:
@@ -90,6 +107,10 @@ def _add_all(settings: Settings, archive: tarfile.TarFile, with_store: bool) -> 
 
 
 def _copy_databases(settings: Settings, folder: Path) -> dict[str, Path]:
+    place = place_of(settings)
+    if isinstance(place, PostgresServer):
+        dump(place, folder / _DUMP)
+        return {_DUMP: folder / _DUMP}
     copies = {}
     for name in _DATABASES:
         if (settings.state / name).exists():
@@ -100,10 +121,13 @@ def _copy_databases(settings: Settings, folder: Path) -> dict[str, Path]:
 
 
 def _manifest(settings: Settings, copies: dict[str, Path], with_store: bool) -> dict[str, Any]:
+    place = place_of(settings)
     blobs = [path for path in (settings.store / "blobs").rglob("*") if path.is_file()]
     return {
         "version": __version__,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "engine": _engine(settings),
+        "revision": current(place) if isinstance(place, PostgresServer) else None,
         "databases": {name: file_sha256(copy) for name, copy in copies.items()},
         "blobs": {path.name: path.stat().st_size for path in blobs},
         "store": with_store,
@@ -135,12 +159,25 @@ def _unpack(settings: Settings, source: Path, into: Path) -> None:
             if content is None:
                 raise ConfigError("backup_not_readable", path=source, message=_MANIFEST)
             manifest = json.loads(content.read())
+            _check_engine(settings, manifest)
             then = manifest["owner"]
             unpack(members, archive, into, Owners(tuple(then) if then else None, owner(settings)))
     except (tarfile.TarError, Unsafe, OSError, ValueError, LookupError, TypeError, EOFError) as error:
         raise ConfigError("backup_not_readable", path=source, message=str(error)) from error
     _check(into, manifest)
-    check_not_newer(f"sqlite:///{into / 'state' / 'kqi.sqlite'}")
+    if _engine(settings) == _SQLITE:
+        check_not_newer(SqliteFile(into / "state" / "kqi.sqlite"))
+
+
+def _check_engine(settings: Settings, manifest: dict[str, Any]) -> None:
+    then, now = manifest.get("engine", _SQLITE), _engine(settings)
+    if then != now:
+        raise ConfigError("restore_other_database", then=then, now=now)
+    check_known(manifest.get("revision"))
+
+
+def _engine(settings: Settings) -> str:
+    return _POSTGRES if isinstance(place_of(settings), PostgresServer) else _SQLITE
 
 
 def _check(unpacked: Path, manifest: dict[str, Any]) -> None:

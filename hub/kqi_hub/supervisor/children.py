@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kqi_hub.background.process import started
 from kqi_hub.environments.installer import dying_with_us
 from kqi_hub.i18n import text
 from kqi_hub.supervisor.lock import gone
@@ -131,12 +132,3 @@ def _kill(pid: int, began: str) -> bool:
         return gone(process, _STALE_S)
     finally:
         os.close(process)
-
-
-def started(pid: int) -> str:
-    """Return when a process started, in ticks since boot: with its number, this names it for good; else empty."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]

@@ -7,12 +7,15 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from sqlalchemy.exc import DatabaseError
 
 from kqi_hub.db.engine import Database
-from kqi_hub.db.migrate import check_not_newer, migrate
+from kqi_hub.db.migrate import is_current, migrate
+from kqi_hub.db.place import place_of
+from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.directory.local import set_password
-from kqi_hub.errors import ConfigError
+from kqi_hub.errors import ConfigError, Unavailable
 from kqi_hub.identity import people
 from kqi_hub.settings import Settings
 from kqi_spawner.workload import Secret
@@ -51,37 +54,54 @@ def prepare_folders(settings: Settings) -> None:
 
 def migrate_database(settings: Settings) -> str:
     """Bring the database up to date; refuse one of a newer program before anything is changed."""
-    url = f"sqlite:///{settings.database}"
+    place = place_of(settings)
     try:
-        if settings.database.exists():
-            check_not_newer(url)
-        else:
-            settings.database.touch(mode=0o600)
-        return migrate(url)
-    except (DatabaseError, sqlite3.DatabaseError) as error:
-        raise ConfigError(
-            "database_unreadable", path=settings.database, message=str(error.__cause__ or error)
-        ) from error
+        if isinstance(place, SqliteFile):
+            place.path.touch(mode=0o600)
+        return migrate(place)
+    except (DatabaseError, sqlite3.DatabaseError, psycopg.Error) as error:
+        raise ConfigError("database_unreadable", path=place.shown, message=str(error.__cause__ or error)) from error
 
 
 async def first_account(settings: Settings) -> FirstAccount | None:
     """Make the first tenant, and the administrator if there are no people yet."""
-    database = Database.at(settings.database)
+    database = Database.of(settings)
     try:
         async with database.write() as session:
             tenant = await people.ensure_tenant(session, settings.default_tenant, settings.default_tenant)
             if await people.anybody(session):
                 return None
-            password = Secret(one_time_password())
+            # One that was written before, by an installer or by a start that came to nothing, stays what people know.
+            place = settings.secrets / "initial-password"
+            kept = place.read_text("utf-8").split() if place.exists() else []
+            password = Secret(kept[-1] if kept else one_time_password())
             person = await people.ensure_person(session, ADMINISTRATOR, tenant, administrator=True)
             await set_password(session, person.id, password, must_change=True)
             # Written before the commit: a crash in between costs a file, the other order an administrator.
-            await asyncio.to_thread(
-                _keep, settings.secrets / "initial-password", f"{ADMINISTRATOR} {password.reveal()}\n"
-            )
+            if not kept:
+                await asyncio.to_thread(_keep, place, f"{ADMINISTRATOR} {password.reveal()}\n")
         return FirstAccount(ADMINISTRATOR, password)
     finally:
         await database.close()
+
+
+async def prepared(settings: Settings) -> bool:
+    """Return whether schema and first account are there; False also while the database does not answer."""
+    place = place_of(settings)
+    # To look into a file that is not there would make it, in the way of those who prepare it.
+    if isinstance(place, SqliteFile) and not place.path.exists():
+        return False
+    try:
+        if not await asyncio.to_thread(is_current, place):
+            return False
+        database = Database.of(settings)
+        try:
+            async with database.read() as session:
+                return await people.anybody(session)
+        finally:
+            await database.close()
+    except (DatabaseError, sqlite3.DatabaseError, psycopg.Error, Unavailable, OSError):
+        return False
 
 
 def one_time_password() -> str:

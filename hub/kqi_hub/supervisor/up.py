@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from kqi_hub.engine import open_backend
+from kqi_hub.engine import open_local
 from kqi_hub.environments import make as environments
 from kqi_hub.errors import ConfigError, KqiError
 from kqi_hub.i18n import text
@@ -154,7 +154,7 @@ def _child(start: Start, name: str, command: list[str]) -> Child:
 
 async def _engine(settings: Settings) -> LocalBackend:
     try:
-        return await open_backend(settings)
+        return await open_local(settings)
     except BackendError as error:
         raise ConfigError("engine_not_usable", message=str(error)) from error
 

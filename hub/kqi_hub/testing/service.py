@@ -11,11 +11,11 @@ import uvicorn
 
 from kqi_hub.bootstrap import Around, application
 from kqi_hub.db.engine import Database
-from kqi_hub.db.migrate import migrate
 from kqi_hub.engine import open_backend
 from kqi_hub.identity import people, tokens
 from kqi_hub.runs.model import Run
 from kqi_hub.settings import Settings
+from kqi_hub.supervisor.state import migrate_database
 from kqi_hub.web.hub_session import HubSession
 from kqi_spawner.backend import ExecutionBackend
 from kqi_spawner.workload import Secret
@@ -69,9 +69,9 @@ class _Server(uvicorn.Server):
 async def running(settings: Settings, backend: ExecutionBackend | None = None) -> AsyncIterator[Running]:
     """Run the service over `settings.state` until the block ends; without `backend` on the local engine."""
     settings.state.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(migrate, f"sqlite:///{settings.database}")
+    await asyncio.to_thread(migrate_database, settings)
     engine = backend or await open_backend(settings)
-    database = Database.at(settings.database)
+    database = Database.of(settings)
     secret = Secret(SERVICE_TOKEN)
     session = HubSession(
         database=database,

@@ -1,6 +1,6 @@
 """The application: routes of all features under one prefix."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kqi import __version__
+from kqi_hub.settings import STRICT_TRANSPORT
 from kqi_hub.web import problems
 from kqi_hub.web.call import Platform
 from kqi_hub.web.routes import Routes
@@ -38,7 +39,7 @@ def create(platform: Platform, api: Iterable[Routes], pages: Iterable[Routes], l
     )
     app.state.platform = platform
     problems.install(app)
-    app.add_middleware(_Guard)
+    app.add_middleware(_Guard, headers={**_HEADERS, **(STRICT_TRANSPORT if platform.settings.secure else {})})
     for routes in api:
         app.include_router(routes.router, prefix=API)
     for routes in pages:
@@ -63,14 +64,15 @@ def _described(app: FastAPI) -> dict[str, Any]:
 class _Guard:
     """Adds our headers to every answer; plain ASGI, so that streams are passed on as they come."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Query
 
 from kqi import schema
+from kqi_hub.db.base import kept
 from kqi_hub.errors import Invalid
 
 Row = TypeVar("Row")
@@ -33,7 +34,7 @@ def text_after(cursor: str | None) -> str | None:
     value = _decoded(cursor)
     if value is None:
         return None
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value != kept(value):
         raise Invalid("cursor_not_valid")
     return value
 

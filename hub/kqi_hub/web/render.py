@@ -27,7 +27,7 @@ def page(call: Call, name: str, **values: object) -> Response:
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "Content-Language": call.language}
     answer = HTMLResponse(body, headers=headers)
     if call.request.query_params.get("lang") in LANGUAGES:
-        secure = call.platform.settings.url.startswith("https:")
+        secure = call.platform.settings.secure
         answer.set_cookie(
             COOKIE, call.language, max_age=_YEAR_S, path="/", secure=secure, httponly=True, samesite="lax"
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
 
 from kqi_spawner.backend import AnnouncesChanges, ExecutionBackend
 from kqi_spawner.names import WorkloadName
@@ -37,14 +37,22 @@ class SharedEngine:
 
     async def left(self, name: WorkloadName, phases: Collection[Phase]) -> WorkloadStatus:
         """Wait until the workload is in none of `phases`; return its status. The caller bounds the time."""
+        async with contextlib.aclosing(self.statuses(name)) as statuses:
+            async for status in statuses:
+                if status.phase not in phases:
+                    return status
+        raise AssertionError("statuses never end")
+
+    async def statuses(self, name: WorkloadName) -> AsyncGenerator[WorkloadStatus, None]:
+        """Yield its status now, whenever it may have changed, and once in a while; for ever."""
         with self._bell(name) as bell:
             while True:
                 bell.clear()
-                status = await self.status(name)
-                if status.phase not in phases:
-                    return status
+                yield await self.status(name)
+                # Not wait_for, which forgets a cancellation that comes together with the bell.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(bell.wait(), _LOOK_S)
+                    async with asyncio.timeout(_LOOK_S):
+                        await bell.wait()
 
     async def _read(self, announcing: AnnouncesChanges) -> None:
         async for name in announcing.changes():

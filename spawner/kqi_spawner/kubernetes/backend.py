@@ -1,27 +1,40 @@
 """The Kubernetes engine behind the seam: a run is a Job, and the cluster remembers what became of it."""
 
 import asyncio
+import base64
 import fnmatch
+import logging
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from kqi_spawner.errors import BackendError, CannotStart, UnknownImage
-from kqi_spawner.kubernetes import capacity, labels, manifest
+from kqi_spawner.kubernetes import capacity, entry, labels, manifest
 from kqi_spawner.kubernetes.cache import Cache
 from kqi_spawner.kubernetes.client import ApiError, Client, Gone
 from kqi_spawner.kubernetes.observe import SeenPod, status
+from kqi_spawner.kubernetes.overlay import Shape
 from kqi_spawner.kubernetes.settings import KubernetesSettings
 from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Capacity, Phase, WorkloadStatus
-from kqi_spawner.workload import Workload
+from kqi_spawner.workload import Secret, Workload
 
+log = logging.getLogger(__name__)
 _ENDED = {Phase.EXITED, Phase.LOST}
 # A file on another machine announces nothing: look so often while somebody reads along.
 _LOOK_S = 0.2
 _CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """What somebody who lost it must know again of a workload."""
+
+    port: int | None
+    secrets: Mapping[str, Secret] = field(repr=False)
 
 
 class KubernetesBackend:
@@ -43,16 +56,26 @@ class KubernetesBackend:
         await self._cache.close()
         await self._client.close()
 
-    async def start(self, workload: Workload) -> None:
+    async def start(self, workload: Workload, *, shape: Shape | None = None) -> None:
+        """Begin it as on every engine; `shape` may add to the pod."""
         if self._cache.knows(workload.name):
             return
-        image = self._image(workload.image)
-        job = manifest.job(workload, image, self._settings)
+        job = manifest.job(workload, self._image(workload.image), self._settings)
+        if shape is not None:
+            job["spec"]["template"] = shape(job["spec"]["template"])
         hidden = manifest.secret(workload, self._settings)
         await asyncio.to_thread(self._open_log, workload)
         if hidden is not None:
             await self._create(self._secrets, hidden)
-        self._cache.put_job(await self._create(self._jobs, job))
+        try:
+            made = await self._create(self._jobs, job)
+        except CannotStart:
+            if hidden is not None:
+                await self._client.delete(f"{self._secrets}/{workload.name}")
+            raise
+        self._cache.put_job(made)
+        if hidden is not None:
+            await self._tie(workload.name, made)
 
     async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
         return {name: self._status(name) for name in names}
@@ -72,6 +95,8 @@ class KubernetesBackend:
         """Raises `BackendError` for a workload that has not ended."""
         seen = self._status(name)
         if seen.phase is Phase.ABSENT:
+            # A crash between the two can have left this.
+            await self._client.delete(f"{self._secrets}/{name}")
             return
         if seen.phase not in _ENDED:
             raise BackendError(f"{name} has not ended ({seen.phase.value})")
@@ -101,7 +126,7 @@ class KubernetesBackend:
 
     async def capacity(self) -> Capacity:
         found = await self._client.get("/api/v1/nodes")
-        return capacity.total(found.get("items") or [], self._settings.cards)
+        return capacity.total(found.get("items") or [], self._settings)
 
     def changes(self) -> AsyncIterator[WorkloadName]:
         return self._cache.changes()
@@ -111,6 +136,28 @@ class KubernetesBackend:
         if pod is None or not pod.address:
             raise BackendError(f"{name} has no address yet")
         return (pod.address, port)
+
+    async def launched(self, name: WorkloadName) -> Launched | None:
+        """Read back with what a workload was started; None for one that is not there."""
+        try:
+            job = await self._client.get(f"{self._jobs}/{name}")
+            hidden = await self._client.get(f"{self._secrets}/{name}")
+        except Gone:
+            return None
+        text = base64.b64decode((hidden.get("data") or {}).get(entry.SECRETS_FILE, "")).decode()
+        return Launched(port=manifest.port_of(job), secrets=entry.secrets_of(text))
+
+    async def pod(self, name: WorkloadName) -> manifest.Manifest:
+        """Return the pod as the cluster has it. Raises `BackendError`."""
+        pod = self._cache.pod(name)
+        if pod is None:
+            raise BackendError(f"{name} has no pod yet")
+        return await self._client.get(f"{self._pods}/{pod.name}")
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """The resources that admission alone gives out."""
+        return frozenset(cards.resource for cards in self._settings.cards.values())
 
     @property
     def _jobs(self) -> str:
@@ -146,6 +193,13 @@ class KubernetesBackend:
             if error.status in {400, 403, 404, 422} and "exceeded quota" not in error.message:
                 raise CannotStart(error.message) from error
             raise
+
+    async def _tie(self, name: WorkloadName, job: manifest.Manifest) -> None:
+        """Whoever removes the Job, its secrets go with it. It runs already: a fault here is none of the start."""
+        try:
+            await self._client.merge(f"{self._secrets}/{name}", manifest.owned_by(job))
+        except BackendError as error:
+            log.warning("secrets were not tied to their workload", extra={"workload": name, "cause": str(error)[:200]})
 
     async def _ours(self, path: str, body: manifest.Manifest) -> dict[str, Any]:
         meta = body["metadata"]

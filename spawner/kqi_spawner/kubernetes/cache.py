@@ -3,21 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from kqi_spawner.kubernetes import labels
 from kqi_spawner.kubernetes.client import Client
-from kqi_spawner.kubernetes.observe import SeenJob, SeenPod, gives_up_at, seen_job, seen_pod
+from kqi_spawner.kubernetes.observe import (
+    SeenJob,
+    SeenPod,
+    failing,
+    gives_up_at,
+    job_given_up_at,
+    refusal,
+    seen_job,
+    seen_pod,
+)
 from kqi_spawner.kubernetes.settings import KubernetesSettings
 from kqi_spawner.kubernetes.watch import Following, follow
-from kqi_spawner.names import WorkloadName
+from kqi_spawner.names import WorkloadName, checked_name
 
 _READY_S = 60.0
 
 
 class Cache:
-    """Kept up to date by two watches; belongs to one event loop."""
+    """Kept up to date by three watches; belongs to one event loop."""
 
     def __init__(self, settings: KubernetesSettings, client: Client) -> None:
         self._settings, self._client = settings, client
@@ -25,6 +35,8 @@ class Cache:
         self._pods: dict[WorkloadName, SeenPod] = {}
         # Of what was forgotten: late news of it is no news.
         self._dead: set[str] = set()
+        # Why Jobs got no pod so far, with the time when that was first heard.
+        self._refused: dict[str, tuple[str, datetime]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: dict[WorkloadName, asyncio.TimerHandle] = {}
         self._readers: set[asyncio.Queue[WorkloadName]] = set()
@@ -46,8 +58,15 @@ class Cache:
             put=self.put_pod,
             drop=self._drop_pod,
         )
-        ready = [asyncio.Event(), asyncio.Event()]
-        for what, event in zip((jobs, pods), ready, strict=True):
+        refusals = Following(
+            path=f"/api/v1/namespaces/{space}/events",
+            fields=labels.NO_POD,
+            replace=self._replace_refusals,
+            put=self._put_refusal,
+            drop=self._drop_refusal,
+        )
+        ready = [asyncio.Event() for _ in range(3)]
+        for what, event in zip((jobs, pods, refusals), ready, strict=True):
             self._tasks.append(asyncio.create_task(follow(self._client, what, event), name=f"watch {what.path}"))
         async with asyncio.timeout(_READY_S):
             for event in ready:
@@ -64,7 +83,8 @@ class Cache:
         return name in self._jobs or name in self._pods
 
     def job(self, name: WorkloadName) -> SeenJob | None:
-        return self._jobs.get(name)
+        job, (why, since) = self._jobs.get(name), self._refused.get(name, ("", None))
+        return replace(job, refused=why, refused_at=since) if job and why else job
 
     def pod(self, name: WorkloadName) -> SeenPod | None:
         return self._pods.get(name)
@@ -90,8 +110,11 @@ class Cache:
         known = self._pods.get(name)
         if known is not None and known.uid == pod.uid and known.version > pod.version:
             return
+        if failing(pod):
+            still = known is not None and known.uid == pod.uid and known.failing_at is not None
+            pod = replace(pod, failing_at=known.failing_at if known and still else datetime.now(UTC))
         self._pods[name] = pod
-        self._watch_patience(name, pod)
+        self._wait_until(name, gives_up_at(pod, self._settings.image_patience_s))
         self._announce(name)
 
     def forget(self, name: WorkloadName) -> None:
@@ -99,6 +122,7 @@ class Cache:
             gone = kind.pop(name, None)
             if gone is not None:
                 self._dead.add(gone.uid)
+        self._refused.pop(name, None)
         self._announce(name)
 
     async def changes(self) -> AsyncIterator[WorkloadName]:
@@ -140,11 +164,30 @@ class Cache:
             del self._pods[name]
             self._announce(name)
 
-    def _watch_patience(self, name: WorkloadName, pod: SeenPod) -> None:
-        """Ring when a pod that cannot come to be is given up: no event tells that."""
+    def _replace_refusals(self, found: list[dict[str, Any]]) -> None:
+        left = {refusal(event)[0] for event in found}
+        for name in self._refused.keys() - left:
+            del self._refused[name]
+        for event in found:
+            self._put_refusal(event)
+
+    def _put_refusal(self, event: dict[str, Any]) -> None:
+        text, why = refusal(event)
+        self._refused[text] = (why, self._refused.get(text, ("", datetime.now(UTC)))[1])
+        with suppress(ValueError):
+            name = checked_name(text)
+            job = self.job(name)
+            if job is not None and name not in self._pods:
+                self._wait_until(name, job_given_up_at(job, self._settings.image_patience_s))
+                self._announce(name)
+
+    def _drop_refusal(self, event: dict[str, Any]) -> None:
+        self._refused.pop(refusal(event)[0], None)
+
+    def _wait_until(self, name: WorkloadName, until: datetime | None) -> None:
+        """Ring when what cannot come to be is given up: no event tells that."""
         if timer := self._timers.pop(name, None):
             timer.cancel()
-        until = gives_up_at(pod, self._settings.image_patience_s)
         if until is not None:
             wait_s = max(0.0, (until - datetime.now(UTC)).total_seconds())
             self._timers[name] = asyncio.get_running_loop().call_later(wait_s + 0.01, self._announce, name)

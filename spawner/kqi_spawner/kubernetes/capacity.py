@@ -1,10 +1,10 @@
 """What the nodes can give out. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from kqi_spawner.kubernetes.settings import Cards
+from kqi_spawner.kubernetes.settings import Cards, KubernetesSettings, Toleration
 from kqi_spawner.status import Capacity, GpuKind
 
 _QUANTITY = re.compile(r"([0-9.]+)(m|[kKMGTPE]i?)?")
@@ -12,25 +12,25 @@ _FACTORS = {"m": 1e-3, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 
 
-def total(nodes: Iterable[dict[str, Any]], kinds: Mapping[str, Cards]) -> Capacity:
-    """Return the sum over nodes that take new pods."""
+def total(nodes: Iterable[dict[str, Any]], of: KubernetesSettings) -> Capacity:
+    """Return the sum over nodes that take our pods; where only a part of what a workload gets is kept for it, more."""
     cpu, memory = 0.0, 0.0
-    cards = dict.fromkeys(kinds, 0)
+    cards = dict.fromkeys(of.cards, 0)
     for node in nodes:
         if node.get("spec", {}).get("unschedulable") or not _ready(node):
             continue
         has = node["status"].get("allocatable", {})
-        cpu += quantity(has.get("cpu", "0"))
-        memory += quantity(has.get("memory", "0"))
-        marks = node["metadata"].get("labels", {})
-        for kind, asked in kinds.items():
-            if asked.node_selector.items() <= marks.items():
-                cards[kind] += int(quantity(has.get(asked.resource, "0")))
+        taken = [kind for kind, asked in of.cards.items() if _takes(node, of, asked)]
+        if taken or _takes(node, of, None):
+            cpu += quantity(has.get("cpu", "0"))
+            memory += quantity(has.get("memory", "0"))
+        for kind in taken:
+            cards[kind] += int(quantity(has.get(of.cards[kind].resource, "0")))
     return Capacity(
-        cpu_milli=int(cpu * 1000),
-        memory_mib=int(memory / 2**20),
+        cpu_milli=int(cpu * 1000 / of.cpu_request_share),
+        memory_mib=int(memory / 2**20 / of.memory_request_share),
         gpus=tuple(
-            GpuKind(name=kind, indexes=tuple(range(count)), memory_mib=kinds[kind].memory_mib)
+            GpuKind(name=kind, indexes=tuple(range(count)), memory_mib=of.cards[kind].memory_mib)
             for kind, count in cards.items()
         ),
     )
@@ -48,3 +48,24 @@ def quantity(text: str) -> float:
 def _ready(node: dict[str, Any]) -> bool:
     conditions = node.get("status", {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _takes(node: dict[str, Any], of: KubernetesSettings, cards: Cards | None) -> bool:
+    """Whether it takes a workload, by its labels and its taints; `cards` are those that the workload has."""
+    wanted = {**of.node_selector, **(cards.node_selector if cards else {})}
+    tolerations = (*of.tolerations, *(cards.tolerations if cards else ()))
+    taints = node.get("spec", {}).get("taints") or ()
+    if not wanted.items() <= node["metadata"].get("labels", {}).items():
+        return False
+    return all(
+        one["effect"] == "PreferNoSchedule" or any(_tolerates(toleration, one) for toleration in tolerations)
+        for one in taints
+    )
+
+
+def _tolerates(toleration: Toleration, taint: dict[str, Any]) -> bool:
+    return (
+        toleration.key == taint["key"]
+        and (toleration.value is None or toleration.value == taint.get("value", ""))
+        and toleration.effect in {"", taint["effect"]}
+    )

@@ -1,8 +1,10 @@
 """What a workload's container runs: the parent of the person's command, as on every engine. Pure."""
 
+import shlex
+
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.shell import INSIDE, assign, export, exportable, function, link_lines, words
-from kqi_spawner.workload import Workload
+from kqi_spawner.workload import Secret, Workload
 
 LOG = "/kqi/.log"
 SECRETS_FILE = "environment"
@@ -37,3 +39,9 @@ def secrets_text(workload: Workload) -> str:
         if not exportable(name):
             raise CannotStart(f"a secret cannot be called {name!r}")
     return "".join(f"{export(name, secret.reveal())}\n" for name, secret in workload.secrets.items())
+
+
+def secrets_of(text: str) -> dict[str, Secret]:
+    """Return the secrets that `secrets_text` wrote."""
+    pairs = (word.partition("=") for word in shlex.split(text) if "=" in word)
+    return {name: Secret(value) for name, _, value in pairs}

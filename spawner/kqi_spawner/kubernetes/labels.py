@@ -10,6 +10,8 @@ WORKLOAD = "kqi.io/workload"
 LOG = "kqi.io/log"
 # On a Job or pod that somebody asked to end.
 STOPPED = "kqi.io/stopped"
+# The field by which events of Jobs that get no pod are known.
+NO_POD = "involvedObject.kind=Job,reason=FailedCreate"
 # Keeps the account of a pod that is being ended until it was read.
 KEPT = "kqi.io/kept"
 

@@ -6,12 +6,15 @@ from typing import Any
 
 from kqi_spawner.kubernetes import labels
 from kqi_spawner.kubernetes.manifest import MAIN
-from kqi_spawner.status import Phase, Reason, WorkloadStatus
+from kqi_spawner.status import Phase, Reason, Waiting, WorkloadStatus
 
 # Words of the kubelet for an image or a container that will hardly come to be.
 _CANNOT = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
 _CANNOT |= {"CreateContainerError", "RunContainerError"}
+_LOST = {"Evicted", "Preempting", "NodeLost", "Terminated", "NodeShutdown"}
 _NEVER = {"InvalidImageName", "ErrImageNeverPull"}
+# The apiserver's words for a namespace that has used up what it may have.
+_QUOTA = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class SeenJob:
     stopped: bool
     suspended: bool  # the controller has taken notice, and makes no pod any more
     failed: str  # why, where it has failed
+    refused: str = ""  # why the controller could make no pod so far
+    refused_at: datetime | None = None  # when that was first seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +51,12 @@ class SeenPod:
     exit_code: int | None = None
     reason: str = ""  # of the end, in the words of the kubelet
     waiting: str = ""  # why the container is not there yet
+    failing_at: datetime | None = None  # when it was first seen to be something that may never come to be
+    placed: bool = False  # on a node
+    crowded: bool = False  # the scheduler found no node for it, or something holds it back from being scheduled
+    furnished: bool = False  # its folders and its network are there
     message: str = ""
+    disrupted: str = ""  # who ended it before its time: an eviction, a taint, a pod of more importance
 
 
 def seen_job(found: dict[str, Any]) -> SeenJob:
@@ -74,6 +84,8 @@ def seen_pod(found: dict[str, Any]) -> SeenPod:
     running = state.get("running") or {}
     begun = (ended or running).get("startedAt")
     over = status.get("phase") in {"Succeeded", "Failed"}
+    conditions = {one["type"]: one for one in status.get("conditions") or () if one["status"] == "True"}
+    disruption = conditions.get("DisruptionTarget", {})
     return SeenPod(
         uid=meta["uid"],
         version=int(meta["resourceVersion"]),
@@ -90,7 +102,13 @@ def seen_pod(found: dict[str, Any]) -> SeenPod:
         exit_code=ended["exitCode"] if ended else None,
         reason=status.get("reason") or (ended or {}).get("reason", ""),
         waiting=waiting.get("reason", ""),
+        placed=bool(found.get("spec", {}).get("nodeName")),
+        crowded=any(
+            one["type"] == "PodScheduled" and one["status"] == "False" for one in status.get("conditions") or ()
+        ),
+        furnished="PodReadyToStartContainers" in conditions,
         message=_message(status, ended, waiting),
+        disrupted=disruption.get("message") or disruption.get("reason", ""),
     )
 
 
@@ -104,44 +122,84 @@ def status(job: SeenJob | None, pod: SeenPod | None, *, patience_s: float, now: 
         return WorkloadStatus(phase=Phase.EXITED, reason=Reason.STOPPED, finished_at=now)
     if job.failed:
         return WorkloadStatus(phase=Phase.LOST, reason=Reason.LOST, message=job.failed)
-    return WorkloadStatus(phase=Phase.PENDING)
+    if _QUOTA in job.refused:
+        return WorkloadStatus(phase=Phase.PENDING, waiting=Waiting.SHARE, message=job.refused)
+    deadline = job_given_up_at(job, patience_s)
+    if deadline is not None and deadline <= now:
+        reason = Reason.CANNOT_START
+        return WorkloadStatus(phase=Phase.EXITED, finished_at=now, reason=reason, message=job.refused)
+    return WorkloadStatus(phase=Phase.PENDING, waiting=Waiting.FAULT if job.refused else None, message=job.refused)
+
+
+def refusal(event: dict[str, Any]) -> tuple[str, str]:
+    """Return the name of the Job that an event is about, and why it got no pod."""
+    return event["involvedObject"].get("name", ""), str(event.get("message", ""))
 
 
 def gives_up_at(pod: SeenPod, patience_s: float) -> datetime | None:
     """Return when a pod that cannot come to be is given up; None while nothing is wrong with it."""
-    if pod.over or pod.started_at is not None or pod.waiting not in _CANNOT:
+    if not failing(pod):
         return None
-    return pod.created_at + timedelta(seconds=0 if pod.waiting in _NEVER else patience_s)
+    return (pod.failing_at or pod.created_at) + timedelta(seconds=0 if pod.waiting in _NEVER else patience_s)
+
+
+def job_given_up_at(job: SeenJob, patience_s: float) -> datetime | None:
+    """Return when a Job that gets no pod is given up; None for one that merely has to wait for its share."""
+    if not job.refused or _QUOTA in job.refused:
+        return None
+    return (job.refused_at or job.created_at) + timedelta(seconds=patience_s)
+
+
+def failing(pod: SeenPod) -> bool:
+    return not pod.over and pod.started_at is None and pod.waiting in _CANNOT
 
 
 def _of_pod(pod: SeenPod, job: SeenJob | None, patience_s: float, now: datetime) -> WorkloadStatus:
     stopped = pod.stopped or (job is not None and job.stopped)
-    if pod.exit_code is not None and (pod.over or pod.ending):
+    if pod.exit_code is not None:
         return WorkloadStatus(
             phase=Phase.EXITED,
             started_at=pod.started_at,
             finished_at=pod.finished_at,
             exit_code=pod.exit_code,
             reason=Reason.STOPPED if stopped else _reason(pod),
-            message=pod.message,
+            message=pod.message or pod.disrupted,
         )
     if pod.over:
         # Evicted, or ended before its container began.
         reason = Reason.STOPPED if stopped else _reason(pod) or Reason.CANNOT_START
         return WorkloadStatus(phase=Phase.EXITED, finished_at=now, reason=reason, message=pod.message or pod.reason)
+    if pod.ending and not pod.placed:
+        # No node is given to a pod that is being removed: its end needs nobody's word.
+        reason = Reason.STOPPED if stopped else Reason.LOST
+        return WorkloadStatus(phase=Phase.EXITED, finished_at=now, reason=reason)
     if pod.started_at is not None:
         return WorkloadStatus(phase=Phase.RUNNING, started_at=pod.started_at)
     deadline = gives_up_at(pod, patience_s)
     if deadline is not None and deadline <= now:
         message = f"{pod.waiting}: {pod.message}" if pod.message else pod.waiting
         return WorkloadStatus(phase=Phase.EXITED, finished_at=now, reason=Reason.CANNOT_START, message=message)
-    return WorkloadStatus(phase=Phase.PENDING, message=pod.message or pod.waiting)
+    return WorkloadStatus(phase=Phase.PENDING, waiting=_waiting(pod), message=pod.message or pod.waiting)
+
+
+def _waiting(pod: SeenPod) -> Waiting | None:
+    if not pod.placed:
+        return Waiting.ROOM if pod.crowded else None
+    if failing(pod):
+        return Waiting.FAULT
+    return Waiting.IMAGE if pod.furnished else Waiting.PREPARATION
 
 
 def _reason(pod: SeenPod) -> Reason | None:
     if pod.reason == "OOMKilled":
         return Reason.OUT_OF_MEMORY
-    if pod.reason in {"Evicted", "Preempting", "NodeLost", "Terminated", "NodeShutdown"}:
+    if (pod.disrupted and pod.exit_code != 0) or pod.reason in {
+        "Evicted",
+        "Preempting",
+        "NodeLost",
+        "Terminated",
+        "NodeShutdown",
+    }:
         return Reason.LOST
     return None
 

@@ -6,14 +6,32 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Toleration:
+    """A taint of nodes that pods may be put on all the same; an empty `effect` means all of them."""
+
+    key: str
+    value: str | None = None  # None: whatever value it has
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cards:
     """How cards of one kind are asked for."""
 
-    resource: str = (
-        "nvidia.com/gpu"  # extended resource; those of MIG profiles and shared cards have names of their own
-    )
-    node_selector: Mapping[str, str] = field(default_factory=dict)
+    # Extended resource: whole cards by default; MIG profiles (`nvidia.com/mig-1g.10gb`) and cards that are shared by
+    # time slices or MPS (`nvidia.com/gpu.shared`) have names of their own.
+    resource: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)  # the nodes that have such cards
+    tolerations: tuple[Toleration, ...] = ()  # the taints that keep others off these nodes
     memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim in the namespace of the workloads, or a folder in it, that mounts may name."""
+
+    claim: str
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +44,18 @@ class KubernetesSettings:
     claim: str  # the ReadWriteMany claim that holds the store
     images: Mapping[str, str]  # short names to references; `default` is taken where nothing is asked for
     allowed_images: tuple[str, ...] = ()  # patterns (`registry.example/team/*`) of references that anybody may name
+    volumes: Mapping[str, Claim] = field(default_factory=dict)  # by the names that mounts use; lower case and hyphens
     tools: str = "tools"  # folder of the store that workloads see as /kqi/tools
     kubeconfig: Path | None = None  # None: the account of the pod that this runs in
     user: tuple[int, int] = (1000, 100)  # uid and gid of workloads
     cards: Mapping[str, Cards] = field(default_factory=dict)  # by kind
-    image_patience_s: float = 60.0  # how long a pull may fail before the workload is given up
+    image_patience_s: float = 60.0  # how long a pull, or the making of a pod, may fail before the workload is given up
+    image_pull_secrets: tuple[str, ...] = ()  # names of Secrets with which images of closed registries are fetched
+    cpu_request_share: float = 1.0  # share of a workload's cores that is kept for it alone; below 1 nodes are oversold
+    memory_request_share: float = 1.0  # the same of its memory; below 1 a full node ends the greediest
+    shm_mib: int | None = None  # largest /dev/shm, which counts as memory; None: up to the limit of the memory
+    node_selector: Mapping[str, str] = field(default_factory=dict)  # the nodes that workloads of any kind may use
+    tolerations: tuple[Toleration, ...] = ()  # taints that workloads of any kind do not mind
+    priority_class: str = ""  # class of the cluster that says who goes first; empty: its default
+    pod_labels: Mapping[str, str] = field(default_factory=dict)  # further labels, for policies and accounting
+    pod_annotations: Mapping[str, str] = field(default_factory=dict)  # further annotations, for admission and meshes

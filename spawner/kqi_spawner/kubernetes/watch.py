@@ -23,7 +23,8 @@ class Following:
     """`replace` takes all objects after a list, `put` one that is new or changed, `drop` one that is gone."""
 
     path: str
-    selector: str
+    selector: str = ""
+    fields: str = ""
     replace: Callable[[list[dict[str, Any]]], None]
     put: Callable[[dict[str, Any]], None]
     drop: Callable[[dict[str, Any]], None]
@@ -57,7 +58,7 @@ async def _listed(client: Client, what: Following) -> str:
     found: list[dict[str, Any]] = []
     more = ""
     while True:
-        query = {"labelSelector": what.selector, "limit": _PAGE, **({"continue": more} if more else {})}
+        query = {**_chosen(what), "limit": _PAGE, **({"continue": more} if more else {})}
         page = await client.get(what.path, query)
         found += page.get("items") or []
         more = page["metadata"].get("continue", "")
@@ -68,7 +69,12 @@ async def _listed(client: Client, what: Following) -> str:
 
 def _events(client: Client, what: Following, version: str) -> AsyncIterator[dict[str, Any]]:
     query = {
-        **{"watch": "1", "labelSelector": what.selector, "resourceVersion": version},
+        **{**_chosen(what), "watch": "1", "resourceVersion": version},
         **{"allowWatchBookmarks": "true", "timeoutSeconds": str(_ROUND_S)},
     }
     return client.lines(what.path, query, silence_s=_SILENCE_S)
+
+
+def _chosen(what: Following) -> dict[str, str]:
+    chosen = {"labelSelector": what.selector, "fieldSelector": what.fields}
+    return {key: value for key, value in chosen.items() if value}

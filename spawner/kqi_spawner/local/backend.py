@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import shutil
 import signal
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Self
@@ -33,6 +32,7 @@ class LocalSettings:
     isolation: Isolation | None = None  # None: the strongest that works here
     tools: Path | None = None  # what workloads find at /kqi/tools, below `environments`
     hidden: tuple[Path, ...] = ()  # further places that no workload may see: settings with secrets
+    volumes: Mapping[str, Path] = field(default_factory=dict)  # folders of the machine that mounts may name
     fallback_image: str | None = None  # the environment that stands in for an image that is not known
     gpus: tuple[GpuKind, ...] | None = None  # None: ask the driver
     cpu_milli: int | None = None  # None: all processors
@@ -53,6 +53,7 @@ class LocalBackend:
             environments=settings.environments.absolute(),
             tools=settings.tools.absolute() if settings.tools else None,
             hidden=tuple(path.absolute() for path in settings.hidden),
+            volumes={name: path.absolute() for name, path in settings.volumes.items()},
         )
         self.engine.ledger.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._watcher = Watcher(self.engine.ledger)
@@ -167,6 +168,8 @@ class LocalBackend:
                 # Nothing has begun. A supervisor looks for the request before it begins anything, and records the end.
                 return _supervised(folder)
         except OSError as cause:
+            if not folder.is_dir():
+                return None  # it has ended meanwhile, and was forgotten
             raise BackendError(f"{name}: {cause}") from cause
         try:
             with suppress(ProcessLookupError):
@@ -189,7 +192,7 @@ class LocalBackend:
         if seen.phase not in {Phase.EXITED, Phase.LOST}:
             raise BackendError(f"{name} has not ended ({seen.phase.value})")
         self._sweep(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        ledger.remove(folder)
 
 
 def _supervised(folder: Path) -> Popen[bytes]:

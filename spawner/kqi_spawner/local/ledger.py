@@ -8,6 +8,8 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,9 @@ from pathlib import Path
 
 from kqi_spawner.names import WorkloadName, checked_name
 from kqi_spawner.status import Phase, Reason, WorkloadStatus
+
+# No names of workloads: folders that a crash may leave in the middle of their making or of their removal.
+NEW, GONE = ".new-", ".gone-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,14 @@ def write(file: Path, text: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove(folder: Path) -> None:
+    """Forget the workload, whole or not at all: who writes to its folder meanwhile finds none."""
+    gone = folder.with_name(f"{GONE}{folder.name}.{secrets.token_hex(6)}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _works_in(pid: int, folder: Path) -> bool:

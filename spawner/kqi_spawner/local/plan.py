@@ -50,7 +50,7 @@ class Plan:
 def plan(workload: Workload, of: Circumstances) -> Plan:
     """Return the files. Raises `CannotStart` for what cannot be shown on this engine."""
     environment.check(workload)
-    view.checked_sources(workload, of.place.store)
+    view.checked_sources(workload, of.place)
     links_root = of.place.folder / "view" if of.isolation is Isolation.LINKS else None
     files, skeleton = {}, None
     if links_root is not None:

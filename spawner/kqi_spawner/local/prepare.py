@@ -5,21 +5,21 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.local.images import Environment
 from kqi_spawner.local.isolation import Account, Isolation
-from kqi_spawner.local.ledger import Facts, facts_text
+from kqi_spawner.local.ledger import GONE, NEW, Facts, facts_text
 from kqi_spawner.local.limits import Groups, limit
 from kqi_spawner.local.plan import Circumstances, linked_mounts, plan
 from kqi_spawner.local.roots import Skeleton
 from kqi_spawner.local.view import Place, linked
 from kqi_spawner.workload import Workload
 
-_NEW = ".new-"
 _STALE_S = 600
 # The supervisor fills it in place, so that an end can be recorded on a full disk.
 _EXIT_BYTES = 256
@@ -37,6 +37,7 @@ class Engine:
     environments: Path
     tools: Path | None = None
     hidden: tuple[Path, ...] = ()
+    volumes: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Path:
@@ -51,7 +52,8 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
     """Write the folder, unless it appears meanwhile. Raises `CannotStart` and OSError, leaving nothing behind."""
     marker = f"{workload.name}.{secrets.token_hex(6)}"
     folder = engine.state / "run" / marker
-    hidden = (engine.state, engine.store, *engine.hidden)
+    # Of a volume, workloads see what they were given, and nothing by the place where it lies.
+    hidden = (engine.state, engine.store, *engine.hidden, *engine.volumes.values())
     # All of them stay visible to all, so that a notebook may start the kernel of another environment.
     place = Place(
         folder=folder,
@@ -59,6 +61,7 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
         hidden=hidden,
         tools=(engine.environments, *image.needed),
         offered=engine.tools if engine.tools and engine.tools.is_dir() else None,
+        volumes=engine.volumes,
     )
     circumstances = Circumstances(
         isolation=engine.isolation,
@@ -69,7 +72,7 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
         skeletons=engine.skeletons,
         marker=marker,
     )
-    temporary = engine.ledger / f"{_NEW}{marker}"
+    temporary = engine.ledger / f"{NEW}{marker}"
     try:
         _make_run_folder(engine, workload, place)
         _check_reach(engine, place)
@@ -85,11 +88,13 @@ def prepare(engine: Engine, workload: Workload, image: Environment) -> None:
 
 
 def remove_stale(state: Path) -> None:
-    """Remove what a crash in the middle of `prepare` left: it may hold secrets."""
-    for folder in (*(state / "ledger").glob(f"{_NEW}*"), *(state / "skeletons").glob(f"{_NEW}*")):
+    """Remove what a crash left in the middle of `prepare`, which may hold secrets, or of a removal."""
+    for folder in (state / "ledger").glob(f"{GONE}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (*(state / "ledger").glob(f"{NEW}*"), *(state / "skeletons").glob(f"{NEW}*")):
         with suppress(OSError):
             if folder.stat().st_mtime < time.time() - _STALE_S:
-                shutil.rmtree(state / "run" / folder.name.removeprefix(_NEW), ignore_errors=True)
+                shutil.rmtree(state / "run" / folder.name.removeprefix(NEW), ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -119,7 +124,7 @@ def _make_skeleton(skeletons: Path, skeleton: Skeleton, marker: str) -> None:
     target = skeletons / skeleton.name
     if target.is_dir():
         return
-    root = skeletons / f"{_NEW}{marker}"
+    root = skeletons / f"{NEW}{marker}"
     root.mkdir(mode=0o755, parents=True)
     root.chmod(0o755)
     for folder in skeleton.folders:

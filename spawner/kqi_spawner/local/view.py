@@ -1,13 +1,13 @@
 """What a workload sees of the machine, for each isolation. Pure but for look-ups of what exists."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from kqi_spawner.errors import CannotStart
-from kqi_spawner.workload import Access, Mount, Workload
+from kqi_spawner.workload import Access, Mount, StorePath, VolumePath, Workload
 
 # Never shown as they are: made anew, private, or of no use inside.
 _NOT_SHOWN = {"proc", "dev", "sys", "tmp", "home", "root", "run", "kqi", "boot", "media", "lost+found"}
@@ -52,15 +52,23 @@ class Place:
     hidden: tuple[Path, ...] = ()
     tools: tuple[Path, ...] = field(default_factory=tuple)
     offered: Path | None = None  # where /kqi/tools leads
+    volumes: Mapping[str, Path] = field(default_factory=dict)  # folders of the machine by the names of their volumes
+
+    def root(self, source: StorePath | VolumePath) -> Path:
+        """Return the folder that a source lies in. Raises `CannotStart` for a volume that is not known."""
+        if isinstance(source, StorePath):
+            return self.store.resolve()
+        if source.volume not in self.volumes:
+            raise CannotStart(f"no volume is called {source.volume!r}")
+        return self.volumes[source.volume].resolve()
 
 
-def checked_sources(workload: Workload, store: Path) -> None:
-    """Raise `CannotStart` unless every source exists in the store, without a symbolic link on the way to it."""
-    root = store.resolve()
+def checked_sources(workload: Workload, place: Place) -> None:
+    """Raise `CannotStart` unless every source exists, without a symbolic link on the way to it."""
     for mount in workload.mounts:
-        source = root / mount.source.text
+        source = place.root(mount.source) / mount.source.text
         if not source.exists():
-            raise CannotStart(f"{mount.target}: nothing in the store at {mount.source}")
+            raise CannotStart(f"{mount.target}: there is nothing at {mount.source}")
         # A link that a user planted could lead into the files of another one.
         if source.resolve() != Path(os.path.normpath(source)):
             raise CannotStart(f"{mount.target}: a symbolic link on the way to {mount.source}")
@@ -77,7 +85,7 @@ def checked_sources(workload: Workload, store: Path) -> None:
 
 def own_binds(workload: Workload, place: Place) -> tuple[Bind, ...]:
     """Return mounts and scratch folders, parents first. Scratch folders are `place.folder/scratch/<n>`."""
-    binds = [_bind(mount, place.store) for mount in workload.mounts]
+    binds = [_bind(mount, place) for mount in workload.mounts]
     for number, scratch in enumerate(workload.scratches):
         folder = place.folder / "scratch" / str(number)
         binds.append(Bind(source=folder, target=_tidy(scratch.target), access=Access.READ_WRITE))
@@ -138,8 +146,9 @@ def linked(path: str, root: Path) -> str:
     return f"{root}{_tidy(path)}"
 
 
-def _bind(mount: Mount, store: Path) -> Bind:
-    return Bind(source=store.resolve() / mount.source.text, target=_tidy(mount.target), access=mount.access)
+def _bind(mount: Mount, place: Place) -> Bind:
+    source = place.root(mount.source) / mount.source.text
+    return Bind(source=source, target=_tidy(mount.target), access=mount.access)
 
 
 def _tidy(target: str) -> str:

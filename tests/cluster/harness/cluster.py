@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,11 @@ _PLACE, _PREFIX = Path("/var/tmp"), "kqi-cluster-"
 
 @dataclass(slots=True, kw_only=True)
 class Cluster:
-    """Use as a context. `gpus` are made-up cards of every node, by resource name."""
+    """Use as a context. `gpus` are made-up cards of every node by resource name, `apiserver` further options of it."""
 
     nodes: int = 1
     gpus: Mapping[str, int] = field(default_factory=lambda: {"nvidia.com/gpu": 4})
+    apiserver: Sequence[str] = ()
     folder: Path = field(init=False)
     control: ControlPlane = field(init=False)
     workers: list[Node] = field(default_factory=list)
@@ -64,7 +66,7 @@ class Cluster:
         authority = Authority.make(self.folder / "pki")
         room = Room("control", self.folder / "control", [programs["kube"].parent])
         room.open()
-        self.control = ControlPlane(room, authority, programs["kube"], programs["etcd"])
+        self.control = ControlPlane(room, authority, programs["kube"], programs["etcd"], self.apiserver)
         self.control.certify()
         network.lay_bridge(room)
         for number in range(1, self.nodes + 1):
@@ -118,8 +120,8 @@ class Cluster:
 
     def load(self, archive: Path) -> None:
         """Put an image on every node."""
-        for node in self.workers:
-            node.load(archive)
+        with ThreadPoolExecutor() as together:
+            list(together.map(lambda node: node.load(archive), self.workers))
 
     def forward(self, host: str, port: int) -> int:
         """Return a loopback port of the machine that leads to an address of the cluster."""

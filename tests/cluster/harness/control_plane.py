@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class ControlPlane:
     authority: Authority
     kube: Path
     etcd: Path
+    options: Sequence[str] = ()  # of the apiserver
 
     def certify(self) -> None:
         folder = self.authority.folder
@@ -46,7 +47,11 @@ class ControlPlane:
             "controllers",
             *(self.kube, "kube-controller-manager", f"--kubeconfig={pki}/kube-controller-manager.kubeconfig"),
             *("--use-service-account-credentials=true", "--leader-elect=false", "--kube-api-qps=500"),
-            *("--kube-api-burst=1000", f"--service-account-private-key-file={pki}/tokens.key"),
+            *(
+                "--kube-api-burst=1000",
+                "--concurrent-job-syncs=20",
+                f"--service-account-private-key-file={pki}/tokens.key",
+            ),
             *(f"--root-ca-file={pki}/ca.crt", f"--flex-volume-plugin-dir={self.room.folder}/volumeplugins"),
         )
         self.room.spawn(
@@ -77,6 +82,7 @@ class ControlPlane:
             *(f"--kubelet-certificate-authority={pki}/ca.crt", "--kubelet-preferred-address-types=InternalIP"),
             f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
             f"--kubelet-client-key={pki}/apiserver-kubelet.key",
+            *self.options,
         )
         wait(
             "apiserver",

@@ -14,6 +14,7 @@ import pytest_asyncio
 from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.names import checked_name
+from tests import database
 from tests.integration.api.caller import Caller
 
 _numbers = itertools.count(1)
@@ -34,7 +35,7 @@ def state() -> Iterator[Path]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def service(state: Path) -> AsyncIterator[Running]:
     cards = {"gpus": [{"kind": "made-up", "indexes": [0, 1]}], "cpu": 8, "memory_gb": 8}
-    settings = load(environ={}, state=state, server={"port": free_port()}, engine=cards)
+    settings = load(environ={}, state=state, server={"port": free_port()}, engine=cards, database=database.fresh())
     async with running(settings) as found:
         yield found
         ledger = state / "ledger"

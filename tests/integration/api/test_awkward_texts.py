@@ -16,7 +16,7 @@ from kqi_hub.testing.service import Running
 from tests.integration.api.caller import Caller
 from tests.integration.api.conftest import signed_in
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(9000)]
 
 _SEEDS = [
     *("", " ", "\t", "a\nb", "a\r\nb", "\0", "a\0b", "\x7f", "\x1b[31mred", "\ud800"),

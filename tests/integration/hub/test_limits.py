@@ -1,11 +1,11 @@
 """Guessing: what one address may try, and what it cannot get round."""
 
 import json
-import sqlite3
 
 import httpx
 import pytest
 
+from tests import database
 from tests.platform import PASSWORD, Platform, fault, form_token, problem, sign_in
 
 
@@ -97,11 +97,10 @@ def test_a_service_asks_whether_a_password_is_right_and_nobody_else_does(hub_pla
 
 
 def test_where_passwords_cannot_be_checked_the_page_says_so(hub_platform: Platform) -> None:
-    database = sqlite3.connect(hub_platform.state / "kqi.sqlite")
+    place = (hub_platform.state, hub_platform.database)
     with hub_platform.browser("bob") as bob, httpx.Client(base_url=hub_platform.url, timeout=90) as client:
         page = bob.get("/hub/kqi/password")
-        database.execute("alter table local_accounts rename to away")
-        database.commit()
+        database.execute(*place, "alter table local_accounts rename to away")
         try:
             answer = sign_in(client, "alice", PASSWORD)
             assert answer.status_code == 503 and "cannot be checked" in fault(answer.text)
@@ -109,6 +108,4 @@ def test_where_passwords_cannot_be_checked_the_page_says_so(hub_platform: Platfo
             changed = bob.post("/hub/kqi/password", data=fields)
             assert changed.status_code == 503 and "cannot be checked" in fault(changed.text)
         finally:
-            database.execute("alter table away rename to local_accounts")
-            database.commit()
-            database.close()
+            database.execute(*place, "alter table away rename to local_accounts")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kqi_hub.supervisor.children import end_stale, started
+from kqi_hub.background.process import started
+from kqi_hub.supervisor.children import end_stale
 from kqi_hub.testing.service import free_port
 from kqi_spawner.local import ledger
 from kqi_spawner.status import Phase

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from kqi_hub.testing.service import free_port
+from tests import database
 from tests.platform import PASSWORD, PROGRAM, Platform, alive, wait_for
 
 
@@ -55,12 +55,14 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    subprocess.run([PROGRAM, "migrate", "--state", state], check=True, capture_output=True)
-    with sqlite3.connect(state / "kqi.sqlite") as database:
-        database.execute("update alembic_version set version_num = '9999'")
-    before = (state / "kqi.sqlite").read_bytes()
-    assert "newer version" in refused("--port", str(free_port()), state=state)
-    assert (state / "kqi.sqlite").read_bytes() == before
+    section = database.empty()
+    variables = database.variables(section)
+    command = [PROGRAM, "migrate", "--state", state]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **variables})
+    database.execute(state, section, "update alembic_version set version_num = '9999'")
+    before = database.content(state, section)
+    assert "newer version" in refused("--port", str(free_port()), state=state, **variables)
+    assert database.content(state, section) == before
 
 
 def test_a_second_one_on_the_same_state_is_refused(platform: Platform) -> None:
@@ -68,7 +70,8 @@ def test_a_second_one_on_the_same_state_is_refused(platform: Platform) -> None:
 
 
 def test_secrets_are_for_the_platform_alone(platform: Platform) -> None:
-    for path in [*(platform.state / "secrets").iterdir(), platform.state / "kqi.sqlite"]:
+    files = [] if database.ON_POSTGRES else [platform.state / "kqi.sqlite"]
+    for path in [*(platform.state / "secrets").iterdir(), *files]:
         assert path.stat().st_mode & 0o077 == 0, path
     said = "\n".join(platform.output)
     for path in (platform.state / "secrets").iterdir():
@@ -124,22 +127,27 @@ def test_a_backup_is_taken_while_it_runs_and_restored_elsewhere(platform: Platfo
     with platform.client("alice") as client:
         client.post("/data", json={"name": "to be kept"}).raise_for_status()
     file = tmp_path / "backup.tar.gz"
+    section = database.empty()
+    environment = {**os.environ, **database.variables(section)}
     platform.command("backup", str(file))
     assert file.stat().st_mode & 0o777 == 0o600
     with tarfile.open(file) as archive:
-        assert {"manifest.json", "state/kqi.sqlite", "state/hub/jupyterhub.sqlite"} <= set(archive.getnames())
+        assert {"manifest.json", *database.FILES} <= set(archive.getnames())
     other = tmp_path / "other"
-    subprocess.run([PROGRAM, "restore", file, "--state", other], check=True, capture_output=True)
-    with sqlite3.connect(other / "kqi.sqlite") as database:
-        assert ("to be kept",) in database.execute("select name from data").fetchall()
-    again = subprocess.run([PROGRAM, "restore", file, "--state", other], capture_output=True, text=True)
+    asked = [PROGRAM, "restore", file, "--state"]
+    subprocess.run([*asked, other], check=True, capture_output=True, env=environment)
+    assert ("to be kept",) in database.execute(other, section, "select name from data")
+    assert ("alice",) in database.execute(other, section, "select name from users", hub=True)
+    again = subprocess.run([*asked, other], capture_output=True, text=True, env=environment)
     assert again.returncode == 1 and "--force" in again.stderr
     running = platform.command("restore", str(file), "--force", check=False)
     assert running.returncode == 1 and "is running" in running.stderr
     file.write_bytes(file.read_bytes()[:1000])
-    torn = subprocess.run([PROGRAM, "restore", file, "--state", tmp_path / "third"], capture_output=True, text=True)
+    section = database.empty()
+    environment = {**os.environ, **database.variables(section)}
+    torn = subprocess.run([*asked, tmp_path / "third"], capture_output=True, text=True, env=environment)
     assert torn.returncode == 1 and "cannot be read" in torn.stderr
-    assert not (tmp_path / "third" / "kqi.sqlite").exists()
+    assert database.content(tmp_path / "third", section) is None
 
 
 def test_users_and_images_are_administered_by_command(platform: Platform, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kqi_hub.errors import Invalid
 from kqi_hub.settings import load
 from kqi_hub.supervisor import proxy
 from kqi_spawner.local.accounts import ensure_account
+from tests import database
 from tests.platform import PROGRAM
 
 _ROOT = os.geteuid() == 0
@@ -24,9 +25,21 @@ def command(*words: object, check: bool = True, **variables: str) -> subprocess.
     return subprocess.run([PROGRAM, *map(str, words)], capture_output=True, text=True, check=check, env=environment)
 
 
-def filled(state: Path) -> Path:
+@pytest.fixture
+def here() -> dict[str, str]:
+    """Variables that name the database of the state that is backed up."""
+    return database.variables(database.empty())
+
+
+@pytest.fixture
+def there() -> dict[str, str]:
+    """The same of the one that it is restored to."""
+    return database.variables(database.empty())
+
+
+def filled(state: Path, here: dict[str, str]) -> Path:
     """Make a state with a home as people leave them; return the home."""
-    command("migrate", "--state", state)
+    command("migrate", "--state", state, **here)
     home = state / "store" / "homes" / "alice"
     home.mkdir(parents=True)
     (home / "python").symlink_to("/usr/bin/python3")
@@ -44,10 +57,12 @@ def filled(state: Path) -> Path:
     return home
 
 
-def test_homes_come_back_with_their_links_owners_and_modes(tmp_path: Path) -> None:
-    home = filled(tmp_path / "state")
-    command("backup", tmp_path / "b.tar.gz", "--store", "--state", tmp_path / "state")
-    command("restore", tmp_path / "b.tar.gz", "--state", tmp_path / "other")
+def test_homes_come_back_with_their_links_owners_and_modes(
+    tmp_path: Path, here: dict[str, str], there: dict[str, str]
+) -> None:
+    home = filled(tmp_path / "state", here)
+    command("backup", tmp_path / "b.tar.gz", "--store", "--state", tmp_path / "state", **here)
+    command("restore", tmp_path / "b.tar.gz", "--state", tmp_path / "other", **there)
     again = tmp_path / "other" / "store" / "homes" / "alice"
     assert os.readlink(again / "python") == "/usr/bin/python3"
     assert os.readlink(again / "dangling") == "nowhere"
@@ -86,15 +101,15 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path, members: lis
     assert not list(tmp_path.rglob("outside")) and not Path("/outside").exists()
 
 
-def test_a_changed_blob_is_found_at_restore(tmp_path: Path) -> None:
-    filled(tmp_path / "state")
+def test_a_changed_blob_is_found_at_restore(tmp_path: Path, here: dict[str, str], there: dict[str, str]) -> None:
+    filled(tmp_path / "state", here)
     digest = "ab" * 32
     (tmp_path / "state" / "store" / "blobs" / "sha256" / "ab").mkdir(parents=True)
     (tmp_path / "state" / "store" / "blobs" / "sha256" / "ab" / digest).write_text("not what its name says")
-    command("backup", tmp_path / "b.tar.gz", "--store", "--state", tmp_path / "state")
-    done = command("restore", tmp_path / "b.tar.gz", "--state", tmp_path / "other", check=False)
+    command("backup", tmp_path / "b.tar.gz", "--store", "--state", tmp_path / "state", **here)
+    done = command("restore", tmp_path / "b.tar.gz", "--state", tmp_path / "other", check=False, **there)
     assert done.returncode == 1 and digest in done.stderr
-    assert not (tmp_path / "other" / "kqi.sqlite").exists()
+    assert not (tmp_path / "other" / "secrets").exists()
 
 
 def test_check_config_hides_what_may_be_secret_and_fails_for_what_is_wrong(tmp_path: Path) -> None:

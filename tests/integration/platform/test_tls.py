@@ -35,6 +35,8 @@ def test_everything_works_by_https_and_cookies_are_secure(tmp_path: Path) -> Non
             assert answer.status_code == 200 and str(answer.url) == f"{own.url}/services/kqi/", answer.text
             cookies = [cookie for cookie in browser.cookies.jar if cookie.value]
             assert cookies and [cookie.name for cookie in cookies if not cookie.secure] == []
+            for page in ("/hub/login", "/services/kqi/"):
+                assert "max-age" in browser.get(page).headers["strict-transport-security"]
         with pytest.raises(httpx.HTTPError):
             httpx.get(own.url.replace("https:", "http:") + "/hub/login").raise_for_status()
 

@@ -152,7 +152,9 @@ def test_the_tree_on_the_disk_holds_these_files_and_no_other(
         there = {str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()}
         assert there == {META, *(file.path for file in found)}
         assert all(matches(target, file) for file in found)
-        assert {entry.name for entry in target.parent.iterdir()} == {target.name}
+        # What another attempt builds is its own; the sweep removes what a crash left of it.
+        others = {f".{target.name}.building"} if half_made else set()
+        assert {entry.name for entry in target.parent.iterdir()} == {target.name} | others
         assert set(splits) <= {entry.name for entry in target.iterdir()}
 
 

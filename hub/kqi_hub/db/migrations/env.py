@@ -1,11 +1,7 @@
-"""Alembic's entry: each migration in one transaction."""
+"""Alembic's entry: all that is missing in the transaction of the connection that is handed in."""
 
 from alembic import context
-from sqlalchemy import create_engine, pool
 
-engine = create_engine(context.config.get_main_option("sqlalchemy.url") or "", poolclass=pool.NullPool)
-with engine.connect() as connection:
-    context.configure(connection=connection, render_as_batch=True, transactional_ddl=True)
-    with context.begin_transaction():
-        context.run_migrations()
-engine.dispose()
+context.configure(connection=context.config.attributes["connection"], render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -69,6 +69,7 @@ def mounts(run: Run, inputs: Inputs) -> tuple[tuple[Mount, ...], tuple[Scratch, 
         Mount(source=run.folder / "attach", target=ATTACH, access=Access.READ_WRITE),
         Mount(source=inputs.workspace, target=workspace(run), access=Access.READ_WRITE),
         Mount(source=inputs.archive, target=archive(run), access=Access.READ_WRITE),
+        *inputs.volumes,
     ]
     scratches: list[Scratch] = []
     links: list[Link] = []

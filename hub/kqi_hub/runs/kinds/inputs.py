@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kqi_spawner.workload import Secret, StorePath
+from kqi_spawner.workload import Mount, Secret, StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,4 +33,5 @@ class Inputs:
     archive: StorePath
     parents: tuple[Parent, ...] = ()
     home: StorePath | None = None  # None: one that is thrown away
+    volumes: tuple[Mount, ...] = ()  # of an administrator, for this tenant
     defaults: Mapping[str, str] = field(default_factory=dict)  # what an administrator set, e.g. proxies

@@ -1,0 +1,54 @@
+"""What an administrator says about a cluster: `[kubernetes]` of the settings."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Of every table of the settings: an unknown key is a fault.
+STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Section(BaseModel):
+    model_config = STRICT
+
+
+class Toleration(_Section):
+    """A taint of nodes that is no obstacle."""
+
+    key: str = Field(min_length=1, max_length=317)
+    value: str | None = None  # None: whatever value it has
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""  # empty: all of them
+
+
+class Cards(_Section):
+    """How cards of one kind are asked for on a cluster."""
+
+    kind: str = Field(min_length=1, max_length=100)
+    resource: str = "nvidia.com/gpu"  # MIG profiles and shared cards have names of their own
+    node_selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []  # the taints that keep others off these nodes
+    memory_mib: int | None = None
+
+
+class Kubernetes(_Section):
+    """Where workloads run on a cluster; needed with `engine.kind = "kubernetes"`."""
+
+    platform: str = "kqi"  # label of all that is ours: several platforms may share a namespace
+    namespace: str
+    claim: str = "kqi-store"  # the ReadWriteMany claim, in that namespace, of the store
+    kubeconfig: Path | None = None  # None: the account that the cluster gives this process
+    images: dict[str, str] = {}  # short names to references; `default` where nothing is asked for
+    allowed_images: list[str] = []  # patterns of references that anybody may name
+    image_pull_secrets: list[str] = []  # names of Secrets, in that namespace, that open closed registries
+    image_patience_s: float = Field(default=60, gt=0)  # how long a pull may fail before the workload is given up
+    cards: list[Cards] = []
+    user: tuple[int, int] = (1000, 100)  # uid and gid of workloads
+    cpu_request_share: float = Field(default=1, gt=0, le=1)  # part of the cores that is kept for a workload alone
+    memory_request_share: float = Field(default=1, gt=0, le=1)  # below 1 nodes are oversold
+    shm_mib: int | None = Field(default=None, ge=1)  # largest /dev/shm; None: up to the memory of the workload
+    node_selector: dict[str, str] = {}  # the nodes that workloads of any kind may use
+    tolerations: list[Toleration] = []  # taints that are no obstacle to workloads of any kind
+    priority_class: str = ""  # a PriorityClass of the cluster
+    pod_labels: dict[str, str] = {}
+    pod_annotations: dict[str, str] = {}

@@ -1,0 +1,49 @@
+"""Two api processes on one database and one store."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import database
+from tests.database import ON_POSTGRES
+from tests.integration.api.caller import Caller
+from tests.replica import Replica
+
+_numbers = itertools.count(1)
+POSTGRES_ONLY = pytest.mark.skipif(not ON_POSTGRES, reason="of PostgreSQL alone: make test-postgres")
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-replicas-"))
+    folder.chmod(0o755)
+    environment = folder / "environments" / "default" / "bin"
+    environment.mkdir(parents=True)
+    os.symlink("/usr/bin/python3", environment / "python")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def section() -> dict[str, Any]:
+    return database.fresh()
+
+
+@pytest.fixture
+def two(state: Path, section: dict[str, Any]) -> Iterator[tuple[Replica, Replica]]:
+    first = Replica(state, section)
+    with first, Replica(state, section) as second:
+        yield first, second
+
+
+def person(url: str, token: str) -> Caller:
+    """Return a person at one replica, by a token that counts at all."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return Caller(httpx.AsyncClient(base_url=f"{url}/services/kqi/api/v1", headers=headers, timeout=90), "alice", "t")

@@ -1,0 +1,109 @@
+"""What an administrator says of a cluster is what the engine is told, field by field."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kqi_hub.engine import kubernetes_settings
+from kqi_hub.errors import ConfigError
+from kqi_hub.settings import load
+from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Toleration
+
+_SAID = """
+[engine]
+kind = "kubernetes"
+[[volumes]]
+name = "models"
+claim = "nas"
+folder = "models"
+[kubernetes]
+platform = "lab"
+namespace = "lab-work"
+claim = "lab-store"
+kubeconfig = "/etc/lab/kubeconfig"
+images = {default = "registry.example/lab:1"}
+allowed_images = ["registry.example/*"]
+image_pull_secrets = ["registry"]
+image_patience_s = 90
+user = [2000, 200]
+cpu_request_share = 0.25
+memory_request_share = 0.5
+shm_mib = 512
+node_selector = {pool = "work"}
+priority_class = "lab-work"
+pod_labels = {"example.org/cost-centre" = "7"}
+pod_annotations = {"example.org/mesh" = "off"}
+[[kubernetes.tolerations]]
+key = "work"
+value = "kqi"
+effect = "NoSchedule"
+[[kubernetes.cards]]
+kind = "a100"
+resource = "nvidia.com/mig-1g.10gb"
+node_selector = {gpu = "a100"}
+tolerations = [{key = "nvidia.com/gpu"}]
+memory_mib = 10240
+"""
+_TOLD = {
+    "platform": "lab",
+    "namespace": "lab-work",
+    "store": Path("/srv/store"),
+    "claim": "lab-store",
+    "kubeconfig": Path("/etc/lab/kubeconfig"),
+    "images": {"default": "registry.example/lab:1"},
+    "allowed_images": ("registry.example/*",),
+    "volumes": {"models": Claim("nas", "models")},
+    "image_pull_secrets": ("registry",),
+    "image_patience_s": 90,
+    "user": (2000, 200),
+    "cpu_request_share": 0.25,
+    "memory_request_share": 0.5,
+    "shm_mib": 512,
+    "node_selector": {"pool": "work"},
+    "priority_class": "lab-work",
+    "pod_labels": {"example.org/cost-centre": "7"},
+    "pod_annotations": {"example.org/mesh": "off"},
+    "tolerations": (Toleration(key="work", value="kqi", effect="NoSchedule"),),
+    "cards": {
+        "a100": Cards(
+            resource="nvidia.com/mig-1g.10gb",
+            node_selector={"gpu": "a100"},
+            tolerations=(Toleration(key="nvidia.com/gpu"),),
+            memory_mib=10240,
+        )
+    },
+}
+# What no administrator has a reason to change.
+_FIXED = {"tools"}
+
+
+def told(text: str, **changes: Any) -> KubernetesSettings:
+    said = tomllib.loads(text)
+    said["kubernetes"].update(changes)
+    return kubernetes_settings(load(environ={}, state="/srv/state", store="/srv/store", **said))
+
+
+def test_every_word_on_the_cluster_reaches_the_engine() -> None:
+    assert {one.name for one in fields(KubernetesSettings)} == _TOLD.keys() | _FIXED
+    made = told(_SAID)
+    assert {name: getattr(made, name) for name in _TOLD} == _TOLD
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("cpu_request_share", 0),
+        ("memory_request_share", 1.5),
+        ("shm_mib", 0),
+        ("tolerations", [{"value": "kqi"}]),
+        ("tolerations", [{"key": "a", "effect": "Never"}]),
+        ("priority", "high"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key(key: str, value: object) -> None:
+    with pytest.raises(ConfigError) as refused:
+        told(_SAID, **{key: value})
+    assert refused.value.params["key"].startswith(f"kubernetes.{key}")

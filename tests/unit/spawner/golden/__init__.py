@@ -1,0 +1,1 @@
+"""Files of what was once looked at and found good."""

@@ -1,0 +1,19 @@
+"""What the hub is told to start is what the api meant."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from kqi_spawner import wire
+from kqi_spawner.workload import Workload
+from tests.unit.spawner.samples import MODELS, NOTEBOOK, TRAINING
+
+
+@pytest.mark.parametrize("workload", [TRAINING, NOTEBOOK, replace(TRAINING, mounts=(*TRAINING.mounts, *MODELS))])
+def test_a_workload_comes_back_as_it_was(workload: Workload) -> None:
+    found = wire.from_json(json.loads(json.dumps(wire.to_json(workload))))
+    assert {name: secret.reveal() for name, secret in found.secrets.items()} == {
+        name: secret.reveal() for name, secret in workload.secrets.items()
+    }
+    assert replace(found, secrets={}) == replace(workload, secrets={})
