@@ -79,10 +79,10 @@ test-images: $(VENV)/.dev image-packages ## build the images and pass their test
 foreign: ## pass KubeSpawner's own tests: SRC=checkout of its repository at 7.1.0
 	@tests/foreign/run $(SRC)
 
-drills: $(VENV)/.dev packages ## long fault drills
+drills: $(VENV)/.dev packages cluster-packages ## long fault drills
 	@$(BIN)/python -m tests.drills $(ARGS)
 
-bench: $(VENV)/.dev ## side by side with the peers
+bench: $(VENV)/.dev cluster-packages ## side by side with the peers
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: ## lock the dependencies anew

@@ -2,9 +2,9 @@
 
 import sys
 
-from bench import datasets, service
+from bench import cluster, datasets, service
 
-ALL = {"datasets": datasets.run, "service": service.run}
+ALL = {"datasets": datasets.run, "service": service.run, "cluster": cluster.run}
 
 
 def main(names: list[str]) -> None:

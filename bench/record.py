@@ -14,7 +14,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(kw_only=True)
 class Record:
-    """Times in seconds. `ratio` is ours / theirs at the largest `n`; `exponent` b of ours ~ n^b."""
+    """Times in seconds, unless `unit` says otherwise.
+
+    `ratio` is ours / theirs at the largest `n`; `exponent` b of ours ~ n^b.
+    """
 
     name: str
     peer: str
@@ -23,6 +26,7 @@ class Record:
     theirs: list[float]
     limit: dict[str, float]
     target: str
+    unit: str = "s"
     versions: dict[str, str] = field(
         default_factory=lambda: {"python": platform.python_version(), "kernel": platform.release()}
     )
@@ -35,13 +39,16 @@ class Record:
     def exponent(self) -> float:
         return growth(self.n, self.ours)
 
+    def _said(self, value: float) -> str:
+        return f"{value * 1000:.1f} ms" if self.unit == "s" else f"{value:,.2f} {self.unit}"
+
     def keep(self) -> str:
         """Write the record and return a line about it."""
         RESULTS.mkdir(exist_ok=True)
         body = {**asdict(self), "ratio": _plain(self.ratio), "exponent": _plain(self.exponent)}
         (RESULTS / f"{self.name}.json").write_text(json.dumps(body, indent=2) + "\n")
         pairs = ", ".join(
-            f"n={n}: {mine * 1000:.1f} ms / {other * 1000:.1f} ms = {mine / other:.3f}"
+            f"n={n}: {self._said(mine)} / {self._said(other)} = {mine / other:.4f}"
             for n, mine, other in zip(self.n, self.ours, self.theirs, strict=True)
         )
         rest = f"growth {self.exponent:.2f}; limit {self.limit}; target {self.target}"

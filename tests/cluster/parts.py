@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -31,11 +31,15 @@ _UP_S = 60.0
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """Use as a context. `within` are words before each command: the network that it lives in."""
+    """Use as a context. `within` are words before each command: the network that it lives in.
+
+    `door` leads from the machine to a port of that network; `url` is where it does for people.
+    """
 
     engine: KubernetesSettings
     state: Path
     within: Sequence[str] = ()
+    door: Callable[[int], int] = lambda port: port
     extra: Mapping[str, str] = field(default_factory=dict)  # traits of JupyterHub, as files of `config.d`
     settings: Mapping[str, Any] = field(default_factory=dict)
     url: str = field(init=False)
@@ -45,7 +49,7 @@ class Parts:
 
     def __enter__(self) -> Self:
         self._ports = {name: free_port() for name in ("people", *NAMES)}
-        self.url = f"http://127.0.0.1:{self._ports['people']}"
+        self.url = f"http://127.0.0.1:{self.door(self._ports['people'])}"
         for name, text in self.extra.items():
             (self.state / "config.d").mkdir(exist_ok=True)
             (self.state / "config.d" / name).write_text(text)
@@ -97,6 +101,11 @@ class Parts:
 
     def pid(self, name: str) -> int:
         return self._running[name].pid
+
+    @property
+    def proxy_program(self) -> list[str]:
+        """Node and the script that it runs."""
+        return self._words["proxy"][:2]
 
     def log(self, name: str) -> Path:
         return self.state / f"{name}.log"

@@ -131,7 +131,7 @@ class Drill:
         small = {"cpu": 0.05, "memory_gb": 0.1}
         body = {"command": shape.command, "resources": small, "grace_s": 5}
         key = f"drill-{self.seed}-{len(self.submitted)}"
-        answer = _stubborn(client, "POST", "/trainings", json=body, headers={"Idempotency-Key": key})
+        answer = stubborn(client, "POST", "/trainings", json=body, headers={"Idempotency-Key": key})
         assert answer.status_code == 201, answer.text
         number = int(answer.json()["id"])
         self.submitted[number] = shape
@@ -140,16 +140,16 @@ class Drill:
     def _bring_to_end(self, client: httpx.Client, number: int) -> None:
         until = time.monotonic() + _PATIENCE_S
         while True:
-            answer = _stubborn(client, "GET", f"/trainings/{number}")
+            answer = stubborn(client, "GET", f"/trainings/{number}")
             assert answer.status_code == 200, answer.text
             phase = answer.json()["phase"]
             if phase in ENDED:
                 return
             assert time.monotonic() < until, (answer.json(), self.platform.said())
             if self.submitted[number].stop and phase == "running" and self._has_begun(number):
-                stopped = _stubborn(client, "POST", f"/trainings/{number}/stop", json={"mode": "cancel"})
+                stopped = stubborn(client, "POST", f"/trainings/{number}/stop", json={"mode": "cancel"})
                 assert stopped.status_code in {200, 409}, stopped.text
-            _stubborn(client, "GET", f"/trainings/{number}", params={"wait_s": 1, "unless": phase})
+            stubborn(client, "GET", f"/trainings/{number}", params={"wait_s": 1, "unless": phase})
 
     def _has_begun(self, number: int) -> bool:
         return (self.platform.state / "store/runs/training" / str(number) / "output/began").exists()
@@ -172,7 +172,7 @@ def workloads(state: Path) -> list[int]:
     return found
 
 
-def _stubborn(client: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
+def stubborn(client: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
     """Send it until an answer of the service itself comes."""
     until = time.monotonic() + _PATIENCE_S
     while True:

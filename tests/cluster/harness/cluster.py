@@ -152,7 +152,7 @@ class Cluster:
             images.Image(reference=reference, files={name: programs[name]}, entrypoint=(f"/{name}",))
             for reference, name in single.items()
         ]
-        archives = [images.write(image, folder / f"{number}.tar") for number, image in enumerate([*made, _busybox()])]
+        archives = [images.write(image, folder / f"{number}.tar") for number, image in enumerate([*made, busybox()])]
         for node in self.workers:
             for archive in archives:
                 node.load(archive)
@@ -203,7 +203,8 @@ def _programs() -> dict[str, Path]:
     }
 
 
-def _busybox() -> images.Image:
+def busybox() -> images.Image:
+    """Return an image of many small programs. Raises `CannotBuild`."""
     found = shutil.which("busybox")
     if found is None:
         raise build.CannotBuild("busybox is needed for the images of tests: apt-get install busybox-static")
