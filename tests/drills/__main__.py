@@ -44,11 +44,15 @@ def away() -> str:
 
 
 def started() -> str:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as state, Cluster(nodes=2) as cluster:
-        with starts.platform(cluster, Path(state), _PEOPLE, seed=int(os.environ.get("SEED", "1"))) as drill:
-            drill.run()
-            drill.verify()
-            count, killed = len(drill.jobs) + len(drill.notebooks), ", ".join(drill.killed)
+    seed = int(os.environ.get("SEED", "1"))
+    with (
+        tempfile.TemporaryDirectory(dir="/var/tmp") as state,
+        Cluster(nodes=2) as cluster,
+        starts.platform(cluster, Path(state), _PEOPLE, seed) as drill,
+    ):
+        drill.run()
+        drill.verify()
+        count, killed = len(drill.jobs) + len(drill.notebooks), ", ".join(drill.killed)
     return f"{count} starts on a cluster, each once, each ended once, nothing left; killed: {killed}"
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 
+from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Phase
 from tests.cluster.harness.cluster import Cluster
 from tests.contract import kubernetes
@@ -67,10 +68,8 @@ async def compacted(cluster: Cluster) -> None:
         await _still_works(engine)
 
 
-async def _ended(engine: Engine, name: str) -> float:
-    while (await engine.status(name)).phase is not Phase.EXITED:  # type: ignore[arg-type]
-        await asyncio.sleep(0.01)
-    assert (await engine.status(name)).exit_code == 7  # type: ignore[arg-type]
+async def _ended(engine: Engine, name: WorkloadName) -> float:
+    assert (await engine.ended(name)).exit_code == 7
     return time.monotonic()
 
 
