@@ -20,6 +20,8 @@ from tests.contract.kubernetes import space
 
 from bench.burst import JOBS, SIZES, Given
 from bench.record import Record
+from kqi_hub.settings import load
+from kqi_hub.supervisor import proxy
 from kqi_spawner.kubernetes.backend import KubernetesBackend
 from kqi_spawner.kubernetes.client import Client
 from kqi_spawner.kubernetes.settings import KubernetesSettings
@@ -97,6 +99,8 @@ def _bursts(cluster: Cluster, audit: Path) -> list[Record]:
 @contextmanager
 def _given(cluster: Cluster, audit: Path) -> Iterator[Given]:
     with space(cluster) as settings, tempfile.TemporaryDirectory(dir="/var/tmp") as state:
+        # Where the burst runs there is no way to the registries.
+        asyncio.run(proxy.install(load(environ={}, state=state), proxy.find_node()))
         yield Given(
             namespace=settings.namespace,
             claim=settings.claim,

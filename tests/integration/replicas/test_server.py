@@ -133,9 +133,8 @@ async def test_wake_ups_reach_other_processes_also_after_a_restart(server: Serve
         await asyncio.to_thread(server.stop)
         here.send("run", "8")
         await asyncio.to_thread(server.start)
-        after = {await heard.get()}
-        while "8" not in after:
-            after.add(await heard.get())
+        # Either the word itself, or, for who came back after it was sent: anything may have changed.
+        assert await heard.get() in {"8", ""}
         here.send("run", "9")
         while await heard.get() != "9":
             pass
