@@ -22,3 +22,11 @@ c.KubeSpawner.namespace = given["namespace"]
 c.KubeSpawner.image = given["image"]
 c.KubeSpawner.start_timeout = 300
 c.KubeSpawner.http_timeout = 120
+# The namespaces of both sides are under Pod Security "restricted".
+c.KubeSpawner.uid = 1000
+c.KubeSpawner.allow_privilege_escalation = False
+c.KubeSpawner.container_security_context = {
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}

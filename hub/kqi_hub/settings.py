@@ -313,10 +313,15 @@ def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     return {name: value for name, value in environ.items() if name in wanted or name.startswith(_PREFIX)}
 
 
-def part_environment(config: Path | None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def part_environment(
+    settings: Settings, config: Path | None, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return what a part that this process becomes gets: all of it, for a cluster tells by it where its own door is."""
     environ = os.environ if environ is None else environ
-    return {**environ, **({"KQI_HUB_CONFIG": str(config.absolute())} if config else {})}
+    given = {"KQI_HUB_CONFIG": config and config.absolute()}
+    if settings.kubernetes is not None:  # a KubeSpawner finds its cluster by nothing else
+        given["KUBECONFIG"] = settings.kubernetes.kubeconfig
+    return {**environ, **{name: str(path) for name, path in given.items() if path}}
 
 
 def one_time(environ: Mapping[str, str] | None = None) -> bool:

@@ -129,7 +129,7 @@ class Starts:
             assert run["phase"] == "killed", run
 
     def _submit(self, kind: str, person: str) -> int:
-        gpus = {"gpus": 1} if kind == "trainings" and person.endswith(("0", "5")) else {}
+        gpus = {"gpu": 1} if kind == "trainings" and person.endswith(("0", "5")) else {}
         body: dict[str, Any] = {"resources": {**_SMALL, **gpus}}
         if kind == "trainings":
             body |= {"command": _COMMAND, "zip": False}

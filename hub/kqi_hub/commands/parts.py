@@ -44,7 +44,7 @@ def hub(config: Config = None) -> None:
         platform_state.prepare_folders(settings)
         Runtime.load(settings)
     words = [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE]
-    os.execve(sys.executable, words, part_environment(config))  # noqa: S606 - a part becomes its program
+    os.execve(sys.executable, words, part_environment(settings, config))  # noqa: S606 - a part becomes its program
 
 
 def serve(config: Config = None) -> None:

@@ -92,6 +92,8 @@ class Reconciler:
 
     def _begin(self, run: Run, seen: WorkloadStatus) -> None:
         step = next_step(run, seen, self._asked.get(run.key))
+        if step is Step.PREPARE and run.key in self._opening:
+            return  # the hub was asked already, and is on its way
         if step is not Step.WAIT and run.key not in self._working and self.may():
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 
