@@ -1,6 +1,7 @@
 """Hub and api are killed while many notebooks and jobs start on a real cluster: each starts once and ends once."""
 
 import itertools
+import math
 import random
 import secrets
 import time
@@ -69,6 +70,7 @@ class Starts:
     notebooks: set[int] = field(default_factory=set)
     killed: list[str] = field(default_factory=list)
     _armed: str = ""
+    _hub_dies: float = math.inf
     _keys: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self, points: Sequence[str] = POINTS) -> None:
@@ -85,7 +87,7 @@ class Starts:
             begun = [
                 pool.submit(self._submit, kind, person) for person in self.people for kind in ("trainings", "notebooks")
             ]
-            pool.submit(self._kill_hub)
+            self._hub_dies = time.monotonic() + 3 * self.chance.random()
             self._until(lambda: all(one.done() for one in begun), "not everything was submitted")
             made = [one.result() for one in begun]
             jobs, notebooks = set(made[::2]), set(made[1::2])
@@ -101,6 +103,7 @@ class Starts:
             self._until(lambda: self._phases("notebooks", notebooks) <= ENDED, "a notebook does not end")
             self._until(lambda: not self._ready(), "the hub has servers that are gone")
         self._until(lambda: self._armed in self.killed, f"nothing died at {point}")
+        assert self._hub_dies is math.inf
         self.jobs |= jobs
         self.notebooks |= notebooks
 
@@ -144,12 +147,6 @@ class Starts:
             answer = stubborn(client, "POST", f"/notebooks/{number}/stop", json={"mode": "kill"})
             assert answer.status_code in {200, 409}, answer.text
 
-    def _kill_hub(self) -> None:
-        time.sleep(self.chance.random() * 3)
-        self.parts.kill("hub")
-        self.parts.start("hub")
-        self.killed.append("hub")
-
     def _phases(self, kind: str, wanted: set[int]) -> set[str]:
         with self._client() as client:
             found = {run["id"]: run["phase"] for run in _all(client, kind)}
@@ -171,9 +168,14 @@ class Starts:
         return self.cluster.kubectl("-n", self.parts.engine.namespace, "get", "jobs,pods,secrets", "-o", "name")
 
     def _until(self, true: Callable[[], bool], otherwise: str) -> None:
-        """Look until it is so; an api that has died is started again."""
+        """Look until it is so; meanwhile the hub dies when its time has come, and who has died is started again."""
         until = time.monotonic() + _PATIENCE_S
         while not true():
+            if time.monotonic() > self._hub_dies:
+                self._hub_dies = math.inf
+                self.parts.kill("hub")
+                self.parts.start("hub")
+                self.killed.append("hub")
             if self.parts.ended("api"):
                 self.parts.start("api")
                 self.killed.append(self._armed)
