@@ -29,7 +29,7 @@ from kqi_spawner.kubernetes.settings import KubernetesSettings
 SIZES = (1, 10, 100)
 PAIRS = {1: 5, 10: 3, 100: 3}
 JOBS, TOGETHER = 1_000, 64
-_LOOK_S, _PATIENCE_S = 0.05, 300.0
+_LOOK_S, _PATIENCE_S = 0.02, 300.0
 _PORT = 8888  # where the servers of both sides listen
 _SERVICE = """
 c.JupyterHub.services.append({{"name": "bench", "api_token": {token!r}}})
@@ -158,7 +158,7 @@ async def _burst(side: Side, people: Sequence[str], *, ending: bool = True) -> f
         if await _ready(side) >= set(people):
             break
         assert time.perf_counter() - begin < _PATIENCE_S, "somebody's server did not come up"
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_LOOK_S * max(1, len(people) / 20))  # to look costs the hub more, the more there are
     took = time.perf_counter() - begin
     if ending:
         await _stop(side, people)

@@ -14,6 +14,7 @@ c.JupyterHub.cookie_secret_file = f"{given['state']}/cookie"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.JupyterHub.services = [{"name": "bench", "admin": True, "api_token": given["token"]}]
+c.JupyterHub.trust_user_provided_tokens = True  # as ours does, for the calls of this benchmark
 c.JupyterHub.log_level = "WARN"
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.JupyterHub.concurrent_spawn_limit = 0  # its default of 100 would answer 429

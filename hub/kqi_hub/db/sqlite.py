@@ -1,18 +1,22 @@
 """SQLite: one file beside the rest of the state, one writer at a time."""
 
+import asyncio
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, pool
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from kqi_hub.errors import Unavailable
 
 # A writer waits this long for another one before it gives up.
 _BUSY_MS = 10_000
+_TURN = "kqi_turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class SqliteFile:
     def engine(self) -> AsyncEngine:
         engine = create_async_engine(f"sqlite+aiosqlite:///{self.path}", connect_args={"timeout": _BUSY_MS / 1000})
         event.listen(engine.sync_engine, "connect", _prepare)
-        event.listen(engine.sync_engine, "begin", _begin)
+        turns = _Turns()
+        for name in ("begin", "checkin", "invalidate"):
+            event.listen(engine.sync_engine, name, getattr(turns, name))
         return engine
 
     def reading(self, engine: AsyncEngine) -> AsyncEngine:
@@ -71,5 +77,39 @@ def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("kqi_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN DEFERRED")
+
+
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("kqi_write"))
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Lets the writers of this process go one after the other, in the order in which they came.
+
+    SQLite's own way for them is to sleep and try again: it wakes nobody, and who has bad luck starves.
+    """
+
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def begin(self, connection: Connection) -> None:
+        if _writes(connection):
+            await_only(self._wait())
+            connection.info[_TURN] = True
+        _begin(connection)
+
+    def checkin(self, _connection: object, record: Any) -> None:
+        """The transaction is over when its connection is given back."""
+        if record.info.pop(_TURN, False):
+            self._turn.release()
+
+    def invalidate(self, connection: object, record: Any, _error: object) -> None:
+        self.checkin(connection, record)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(_BUSY_MS / 1000):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise Unavailable("database_busy") from error

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
+from sqlalchemy import Engine, event
 
 from kqi_hub.db.place import place_of
 from kqi_hub.db.postgresql import PostgresServer
+from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.i18n import COOKIE, choose, text
 from kqi_hub.jupyterhub import reader
 from kqi_hub.jupyterhub.authenticator import NAME, KqiAuthenticator
@@ -70,6 +72,10 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.ConfigurableHTTPProxy.api_url = runtime.proxy_api_url
     c.ConfigurableHTTPProxy.auth_token = kept_secret(settings, "proxy-token").reveal()
     c.JupyterHub.db_url = _database_url(settings)
+    if isinstance(place_of(settings), SqliteFile):
+        event.listen(Engine, "connect", _in_a_log)
+    # Ours are drawn with all the entropy that a token can have: to stretch them costs 10 ms of every request.
+    c.JupyterHub.trust_user_provided_tokens = True
     c.JupyterHub.cookie_secret = bytes.fromhex(kept_secret(settings, "cookie-secret").reveal())
     c.CryptKeeper.keys = [bytes.fromhex(kept_secret(settings, "crypt-key").reveal())]
     c.JupyterHub.template_paths = [str(TEMPLATES)]
@@ -92,6 +98,12 @@ def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
     c.JupyterHub.log_format = "%(levelname)s %(message)s"
     if settings.server.subdomain_host:
         c.JupyterHub.subdomain_host = settings.server.subdomain_host
+
+
+def _in_a_log(connection: Any, _record: object) -> None:
+    """Do not let the one thread of the hub wait for the disk at every commit; what a power cut takes is told again."""
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def _database_url(settings: Settings) -> str:

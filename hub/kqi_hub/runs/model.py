@@ -14,6 +14,8 @@ from kqi_spawner.status import Phase as Seen
 from kqi_spawner.status import Reason, WorkloadStatus
 from kqi_spawner.workload import Gpu, StorePath
 
+_OF_A_RUN = re.compile(r"([a-z]+)-(\d{1,15})(?:-(\d{1,15}))?")
+
 ACTIVE = (Phase.QUEUED, Phase.PREPARING, Phase.RUNNING, Phase.STOPPING, Phase.COLLECTING)
 ENDED = (Phase.COMPLETED, Phase.FAILED, Phase.CANCELED, Phase.KILLED)
 
@@ -107,6 +109,12 @@ def workload_of(kind: Kind, number: int, attempt: int) -> WorkloadName:
     """Return the name under which the engine knows an attempt; no two attempts share one."""
     name = workload_name(kind.value, number)
     return name if attempt == 1 else workload_name(name, attempt)
+
+
+def numbers_of(name: WorkloadName) -> tuple[str, int, int] | None:
+    """Return kind, number and attempt of such a name; None for one that is no run's."""
+    found = _OF_A_RUN.fullmatch(name)
+    return (found[1], int(found[2]), int(found[3] or 1)) if found else None
 
 
 def folder(kind: Kind, number: int) -> StorePath:

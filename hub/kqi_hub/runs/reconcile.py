@@ -5,8 +5,9 @@ A crash at any point resumes from what is recorded, because every step may be re
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from kqi.schema import Phase, StopMode
@@ -26,12 +27,14 @@ from kqi_hub.runs.watch import Changes
 from kqi_hub.storage.store import Store
 from kqi_spawner.backend import AnnouncesChanges, ExecutionBackend
 from kqi_spawner.errors import BackendError, CannotStart
+from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Phase as Seen
 from kqi_spawner.status import WorkloadStatus
 from kqi_spawner.workload import Workload
 
 log = logging.getLogger(__name__)
 _RETRY_S = 5.0
+_FEW = 500  # more are not named one by one
 
 
 class Launcher(Protocol):
@@ -66,11 +69,23 @@ class Reconciler:
     _opening: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _asked: dict[int, StopMode] = field(default_factory=dict)
     _faults: dict[int, str] = field(default_factory=dict)  # what the hub said of a server that could not be opened
+    _changed: set[WorkloadName] = field(default_factory=set)
+    _missed: set[WorkloadName] = field(default_factory=set)  # had a next step while another was under way
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def one_pass(self) -> None:
         """Look at every run that has not ended and begin its next step; steps of different runs go on side by side."""
-        async with self.database.read() as session:
-            runs = await store.active(Scope(session))
+        await self._look_at(store.active)
+
+    async def _look_at(self, chosen: Callable[[Scope], Awaitable[Sequence[Run]]]) -> None:
+        # One look at a time: what is recorded must not grow old beside another look until it is compared.
+        async with self._looking:
+            async with self.database.read() as session:
+                runs = await chosen(Scope(session))
+            await self._compare(runs)
+
+    async def _compare(self, runs: Sequence[Run]) -> None:
         started = [run for run in runs if run.phase is not Phase.QUEUED]
         seen = await self.backend.observe([run.workload for run in started])
         for run in runs:
@@ -94,14 +109,35 @@ class Reconciler:
         step = next_step(run, seen, self._asked.get(run.key))
         if step is Step.PREPARE and run.key in self._opening:
             return  # the hub was asked already, and is on its way
-        if step is not Step.WAIT and run.key not in self._working and self.may():
+        if step is Step.WAIT or not self.may():
+            return
+        if run.key in self._working:
+            self._missed.add(run.workload)
+        else:
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 
     async def follow_backend(self) -> None:
-        """Wake the loop whenever the engine says that something changed. Ends when cancelled."""
-        if isinstance(self.backend, AnnouncesChanges):
-            async for _name in self.backend.changes():
-                self.wake()
+        """Look at a run, and not at all others, whenever something of it has changed. Ends when cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_at_changed())
+            if isinstance(self.backend, AnnouncesChanges):
+                async for name in self.backend.changes():
+                    self._look_again(name)
+
+    def _look_again(self, name: WorkloadName) -> None:
+        self._changed.add(name)
+        self._news.set()
+
+    async def _look_at_changed(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            names, self._changed = self._changed, set()
+            try:
+                await self._look_at(partial(store.active_of, names=names) if len(names) <= _FEW else store.active)
+            except (KqiError, BackendError, OSError) as error:
+                log.warning("a change cannot be looked at", exc_info=error)
+                self.wake()  # to look at all is tried until it goes well
 
     async def _guarded(self, run: Run, step: Step, seen: WorkloadStatus) -> None:
         try:
@@ -115,8 +151,11 @@ class Reconciler:
         finally:
             del self._working[run.key]
         self.changes.announce(run.key)
-        if again:
-            self.wake()
+        if (again and step is Step.SEE_RUNNING) or run.workload in self._missed:
+            self._missed.discard(run.workload)
+            self._look_again(run.workload)
+        if again and step is not Step.SEE_RUNNING:
+            self.wake()  # what it held may let others begin
 
     async def _take(self, run: Run, step: Step, seen: WorkloadStatus) -> bool:
         """Take the step; return whether to look again at once."""
@@ -168,6 +207,7 @@ class Reconciler:
             fault = await self.launcher.opened(run)
             if fault is not None:
                 await self._not_opened(run, fault)
+                self.wake()
             elif not await self._move(run, Phase.RUNNING, started_at=now()):
                 await self._close_if_ended(run)
         except (KqiError, BackendError, OSError) as error:
@@ -176,7 +216,7 @@ class Reconciler:
         finally:
             del self._opening[run.key]
         self.changes.announce(run.key)
-        self.wake()
+        self._look_again(run.workload)
 
     async def _close_if_ended(self, run: Run) -> None:
         """A server that came up for a run that is over is not kept; for one that is being stopped, the stop does it."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, tuple_, update
 
 from kqi.schema import Phase, StopMode
 from kqi_hub.clock import now
@@ -14,8 +14,9 @@ from kqi_hub.db.scope import Scope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
 from kqi_hub.ids import PersonId
-from kqi_hub.runs.model import ACTIVE, EDGES, Kind, Run, Source
+from kqi_hub.runs.model import ACTIVE, EDGES, Kind, Run, Source, numbers_of
 from kqi_hub.runs.rows import RunEventRow, RunParentRow, RunRow, RunTagRow, SequenceRow
+from kqi_spawner.names import WorkloadName
 from kqi_spawner.workload import Gpu
 
 # A sign that no tag may hold.
@@ -98,6 +99,12 @@ async def at_work(scope: Scope, kind: Kind, person: PersonId) -> list[Run]:
 async def active(scope: Scope) -> list[Run]:
     """Return every run that has not ended."""
     return await _runs(scope, _IS_ACTIVE)
+
+
+async def active_of(scope: Scope, names: Collection[WorkloadName]) -> list[Run]:
+    """Return the runs of these workloads that have not ended."""
+    wanted = [numbers for name in names if (numbers := numbers_of(name))]
+    return await _runs(scope, tuple_(RunRow.kind, RunRow.number, RunRow.attempt).in_(wanted) & _IS_ACTIVE)
 
 
 async def page(scope: Scope, wanted: Filter) -> Sequence[int]:
