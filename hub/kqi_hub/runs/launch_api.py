@@ -44,7 +44,8 @@ async def launch(
 ) -> JSONResponse:
     """Answer the workload of an admitted run, or its place in the queue."""
     run = await _run(call, body, runs.service)
-    call.after.append(runs.wake)
+    if body.run is None:
+        call.after.append(runs.wake)  # it was recorded just now
     if run.phase is Phase.QUEUED:
         place = (await runs.service.admission.places(Scope(call.session), [run.key]))[run.key]
         detail = text(place.why.value, call.language, {"position": place.position})

@@ -66,7 +66,7 @@ class Reconciler:
     may: Callable[[], bool]  # whether this process is the one that acts; asked before each step
     wake: Callable[[], None] = field(default=lambda: None)
     _working: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _opening: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _opening: dict[WorkloadName, asyncio.Task[None]] = field(default_factory=dict)  # notebooks on their way up
     _asked: dict[int, StopMode] = field(default_factory=dict)
     _faults: dict[int, str] = field(default_factory=dict)  # what the hub said of a server that could not be opened
     _changed: set[WorkloadName] = field(default_factory=set)
@@ -107,7 +107,7 @@ class Reconciler:
 
     def _begin(self, run: Run, seen: WorkloadStatus) -> None:
         step = next_step(run, seen, self._asked.get(run.key))
-        if step is Step.PREPARE and run.key in self._opening:
+        if step is Step.PREPARE and run.workload in self._opening:
             return  # the hub was asked already, and is on its way
         if step is Step.WAIT or not self.may():
             return
@@ -122,7 +122,8 @@ class Reconciler:
             group.create_task(self._look_at_changed())
             if isinstance(self.backend, AnnouncesChanges):
                 async for name in self.backend.changes():
-                    self._look_again(name)
+                    if name not in self._opening:  # else the hub tells
+                        self._look_again(name)
 
     def _look_again(self, name: WorkloadName) -> None:
         self._changed.add(name)
@@ -198,8 +199,8 @@ class Reconciler:
         return True
 
     def _follow_start(self, run: Run) -> None:
-        if run.key not in self._opening:
-            self._opening[run.key] = asyncio.create_task(self._opened(run), name=f"opening-{run.key}")
+        if run.workload not in self._opening:
+            self._opening[run.workload] = asyncio.create_task(self._opened(run), name=f"opening-{run.key}")
 
     async def _opened(self, run: Run) -> None:
         """A notebook is at work when it can be opened, which only the hub knows."""
@@ -214,7 +215,7 @@ class Reconciler:
             log.warning("a start cannot be followed, will be tried again", extra={"run": run.workload}, exc_info=error)
             asyncio.get_running_loop().call_later(_RETRY_S, self.wake)
         finally:
-            del self._opening[run.key]
+            del self._opening[run.workload]
         self.changes.announce(run.key)
         self._look_again(run.workload)
 
@@ -259,7 +260,7 @@ class Reconciler:
                     await self.service.let_go(scope, run)
             crash.point("collecting")
             return True
-        if run.key in self._opening:
+        if run.workload in self._opening:
             # The hub is about to see it too, and to tell whoever waits why: to close it now would cut that short.
             return False
         message = ""
