@@ -2,20 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What tests and demo use of Debian: sandboxes, a browser, letters of all three languages.
-PACKAGES := bubblewrap chromium fonts-noto-cjk
+# What tests and demo use of Debian: sandboxes, a browser, letters of all three languages, a directory.
+PACKAGES := bubblewrap chromium fonts-noto-cjk slapd ldap-utils
 # What a Kubernetes of the tests' own is built and run with; Go comes from go.dev.
 CLUSTER_PACKAGES := busybox-static iptables iproute2 gcc pkg-config libseccomp-dev
 # The real PostgreSQL that the integration tests start for themselves.
 POSTGRES_PACKAGES := postgresql
+# Active Directory (Samba) and 389 Directory Server, which run in namespaces of the tests' own.
+DIRECTORY_PACKAGES := samba-ad-dc samba-ad-provision ldb-tools 389-ds-base iproute2
 # What images are built and tried with.
 IMAGE_PACKAGES := buildah mmdebstrap runc
+# Files of tests go to workers in the order of `tests/conftest.py`.
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
+# Programs of ours start hundreds of times in tests; none of them should compile itself anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
-.PHONY: help up demo demo-cluster packages cluster-packages image-packages check test test-postgres test-images test-cluster cluster foreign images drills bench lock clean
+.PHONY: help up demo demo-cluster packages cluster-packages directory-packages image-packages check test test-postgres test-directories test-images test-cluster cluster foreign images drills bench lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: PYTHON=/path/to/python3.11 make up")'
@@ -24,12 +30,12 @@ $(VENV)/.uv: requirements/uv.txt
 	@touch $@
 
 $(VENV)/.hub: $(VENV)/.uv requirements/hub.txt pyproject.toml
-	@[ -e $(VENV)/.dev ] || VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/hub.txt
+	@[ -e $(VENV)/.dev ] || VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes --no-deps -r requirements/hub.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.uv requirements/dev.txt pyproject.toml
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes --no-deps -r requirements/dev.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@ $(VENV)/.hub
 
@@ -52,17 +58,23 @@ check: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
 
 test: $(VENV)/.dev packages ## set up and pass all tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/cluster --ignore tests/images $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) --maxprocesses 4 --ignore tests/cluster --ignore tests/directories --ignore tests/images $(ARGS)
 
 test-postgres: $(VENV)/.dev packages ## pass the integration tests once more, on a PostgreSQL of their own
 	@requirements/debian.sh $(POSTGRES_PACKAGES)
-	@KQI_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile tests/integration $(ARGS)
+	@KQI_TEST_DATABASE=postgresql $(BIN)/python -m pytest $(SPREAD) --maxprocesses 4 tests/integration $(ARGS)
+
+directory-packages:
+	@requirements/debian.sh $(DIRECTORY_PACKAGES)
+
+test-directories: $(VENV)/.dev directory-packages ## pass the tests on a real Active Directory and a real 389 Directory Server
+	@$(BIN)/python -m pytest tests/directories $(ARGS)
 
 cluster-packages:
 	@requirements/debian.sh $(CLUSTER_PACKAGES)
 
 test-cluster: $(VENV)/.dev cluster-packages image-packages ## pass the tests on a real Kubernetes of their own
-	@$(BIN)/python -m pytest tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) --maxprocesses 2 tests/cluster $(ARGS)
 
 cluster: $(VENV)/.dev cluster-packages ## a Kubernetes to play with, until Ctrl-C; NODES=2 for two nodes
 	@exec $(BIN)/python -m tests.cluster.harness $(NODES)
@@ -76,7 +88,7 @@ images: image-packages ## build the images: IMAGES="hub proxy" TAG=1.2 ARGS="--b
 test-images: $(VENV)/.dev image-packages ## build the images and pass their tests
 	@$(BIN)/python -m pytest tests/images $(ARGS)
 
-foreign: ## pass KubeSpawner's own tests: SRC=checkout of its repository at 7.1.0
+foreign: ## pass the tests of KubeSpawner 7.1.0 or ldapauthenticator 2.0.2: SRC=checkout of its repository
 	@tests/foreign/run $(SRC)
 
 drills: $(VENV)/.dev packages cluster-packages ## long fault drills

@@ -2,9 +2,9 @@
 
 import sys
 
-from bench import cluster, datasets, service
+from bench import cluster, datasets, service, sign_in
 
-ALL = {"datasets": datasets.run, "service": service.run, "cluster": cluster.run}
+ALL = {"datasets": datasets.run, "service": service.run, "cluster": cluster.run, "sign_in": sign_in.run}
 
 
 def main(names: list[str]) -> None:

@@ -29,7 +29,10 @@ def language(environ: Mapping[str, str] | None = None) -> str:
 @functools.cache
 def catalogue(code: str) -> dict[str, str]:
     """Return the texts of one language by key."""
-    return parse((FOLDER / code / "LC_MESSAGES" / "kqi.po").read_text(encoding="utf-8"))
+    texts: dict[str, str] = {}
+    for path in sorted((FOLDER / code / "LC_MESSAGES").glob("*.po")):
+        texts |= parse(path.read_text(encoding="utf-8"))
+    return texts
 
 
 def parse(text: str) -> dict[str, str]:

@@ -1,25 +1,59 @@
 """`kqi-hub`: run and administer the platform."""
 
 import os
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from kqi_hub.commands import backups, images, parts, run, users
 from kqi_hub.commands.console import t
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=t("help.kqi_hub"))
-app.command("up", help=t("help.up"))(run.up)
-app.command("down", help=t("help.down"))(run.down)
-app.command("migrate", help=t("help.migrate"))(run.migrate)
-app.command("check-config", help=t("help.check_config"))(run.check_config)
-app.command("backup", help=t("help.backup"))(backups.backup)
-app.command("restore", help=t("help.restore"))(backups.restore)
-app.command("install-service", help=t("help.install_service"))(run.install_service)
-app.command("prepare", help=t("help.prepare"))(parts.prepare)
-app.command("hub", help=t("help.hub"))(parts.hub)
-app.command("serve", help=t("help.serve"))(parts.serve)
-app.add_typer(users.app, name="user")
-app.add_typer(images.app, name="image")
+# Command → the module of `commands` and what it is there. Only the one that is called is loaded: `up` is waited for.
+_COMMANDS = {
+    "up": ("run", "up"),
+    "down": ("run", "down"),
+    "migrate": ("upkeep", "migrate"),
+    "check-config": ("upkeep", "check_config"),
+    "backup": ("backups", "backup"),
+    "restore": ("backups", "restore"),
+    "rotate-keys": ("keys", "rotate_keys"),
+    "install-service": ("upkeep", "install_service"),
+    "prepare": ("parts", "prepare"),
+    "hub": ("parts", "hub"),
+    "serve": ("parts", "serve"),
+    "user": ("users", "app"),
+    "image": ("images", "app"),
+}
+
+
+class Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        found = getattr(import_module(f"kqi_hub.commands.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command(cmd_name, help=t(f"help.{name}"))(found)
+            found = alone
+        command = get_command(found)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help=t("help.kqi_hub")
+)
+
+
+@app.callback()
+def _all() -> None:
+    """Without options of its own; Typer wants one where it knows no command."""
 
 
 def main() -> None:

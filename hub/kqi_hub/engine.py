@@ -7,7 +7,7 @@ from kqi_hub.errors import ConfigError
 from kqi_hub.settings import Settings
 from kqi_hub.settings_cluster import Toleration as SaidToleration
 from kqi_spawner.backend import ExecutionBackend
-from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Toleration
+from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Space, Toleration, Who
 from kqi_spawner.local.accounts import ensure_account
 from kqi_spawner.local.backend import LocalBackend, LocalSettings
 from kqi_spawner.local.isolation import Isolation
@@ -53,10 +53,10 @@ async def open_local(settings: Settings) -> LocalBackend:
 async def _open_kubernetes(settings: Settings) -> Engine:
     try:
         # Of an extra that one machine does without.
-        from kqi_spawner.kubernetes.backend import KubernetesBackend  # noqa: PLC0415
+        from kqi_spawner.kubernetes import spaces  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError("extra_missing", extra="kubernetes", message=str(error)) from error
-    return await KubernetesBackend.opened(kubernetes_settings(settings))
+    return await spaces.opened(kubernetes_settings(settings))
 
 
 def kubernetes_settings(settings: Settings) -> KubernetesSettings:
@@ -82,6 +82,9 @@ def kubernetes_settings(settings: Settings) -> KubernetesSettings:
         image_pull_secrets=tuple(said.image_pull_secrets),
         kubeconfig=said.kubeconfig,
         user=said.user,
+        who={tenant: Who(who) for tenant, who in said.who.items()},
+        accounts=said.accounts,
+        root=Space(namespace=said.root.namespace, claim=said.root.claim) if said.root else None,
         cards=cards,
         image_patience_s=said.image_patience_s,
         cpu_request_share=said.cpu_request_share,

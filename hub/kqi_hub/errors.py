@@ -43,6 +43,12 @@ class Conflict(KqiError):
     status = 409
 
 
+class Outdated(KqiError):
+    """It was changed since the caller looked at it: look again."""
+
+    status = 412
+
+
 class TooLarge(KqiError):
     status = 413
 

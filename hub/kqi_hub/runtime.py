@@ -88,7 +88,7 @@ def _port(key: str, address: str) -> int:
     except ValueError:
         found = None
     if found is None:
-        raise ConfigError("config_bad_value", key=key, message=f"{address!r} names no port")
+        raise ConfigError("config_no_port", key=key, address=address)
     return found
 
 

@@ -9,12 +9,18 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from kqi_hub.errors import ConfigError
+from kqi_hub.i18n import Fault
 from kqi_hub.settings_cluster import STRICT, Kubernetes
+from kqi_hub.settings_outside import KEY_SERVERS, KeyServer, Outbound, Smtp, Texts
+from kqi_hub.settings_people import Applications, Audit, SignIn, Tenants
 
 _PREFIX = "KQI_HUB__"
+GATE = "KQI_HUB_GATE"
 # Where volumes may be seen: beside what a run has under /kqi, or where people of other systems are used to them.
+_PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy"})
 _VOLUME_PLACE = re.compile(r"/kqi/(models|volumes)(/[\w.-]+)*|/(data|datasets|models|mnt|share|shared)/[\w./-]+")
 
 
@@ -46,10 +52,10 @@ class Database(_Section):
     def _without_password(cls, url: str) -> str:
         found = urlsplit(url)
         if found.password is not None or "password" in parse_qs(found.query):
-            raise ValueError("must hold no password: name a file that holds it as password_file")
+            raise PydanticCustomError("holds_password", "must hold no password: name a file as password_file")
         named = found.scheme == "postgresql" and found.username and found.path.strip("/")
         if url and not (named and (found.hostname or parse_qs(found.query).keys() == {"host"})):
-            raise ValueError("must be postgresql://account@host:port/name")
+            raise PydanticCustomError("not_postgresql", "must be postgresql://account@host:port/name")
         return url
 
 
@@ -94,6 +100,11 @@ class Volume(_Section):
     def target(self) -> str:
         return self.at or f"/kqi/volumes/{self.name}"
 
+    @staticmethod
+    def may_be_seen_at(place: str) -> bool:
+        """Return whether a volume there covers nothing that a run needs."""
+        return bool(_VOLUME_PLACE.fullmatch(place)) and ".." not in Path(place).parts
+
 
 class Limits(_Section):
     """How many runs and notebooks may be at work at once; None: as many as fit."""
@@ -102,16 +113,10 @@ class Limits(_Section):
     running_per_person: int | None = Field(default=None, ge=1)
 
 
-class SignIn(_Section):
-    attempts: int = Field(default=5, ge=1)  # wrong passwords until the account is locked
-    lock_s: int = Field(default=300, ge=1)
-    attempts_per_minute: int = Field(default=30, ge=1)  # of one network address
-    password_min_length: int = Field(default=10, ge=8)
-
-
 class Sources(_Section):
     local_paths: bool = True  # git repositories that are folders of this machine
     timeout_s: float = Field(default=60, gt=0)
+    key_servers: list[KeyServer] = KEY_SERVERS  # where people's SSH keys are fetched from by name
 
 
 class Settings(_Section):
@@ -123,8 +128,14 @@ class Settings(_Section):
     kubernetes: Kubernetes | None = None
     addresses: Addresses | None = None
     limits: Limits = Limits()
+    tenants: Tenants = Tenants()
     sign_in: SignIn = SignIn()
+    audit: Audit = Audit()
+    applications: Applications = Applications()
     sources: Sources = Sources()
+    outbound: Outbound = Outbound()
+    smtp: Smtp | None = None  # None: no mail is sent
+    texts: Texts = Texts()
     volumes: list[Volume] = []
     default_tenant: str = "sandbox"
     defaults: dict[str, str] = {}  # variables of every run that its person may override, e.g. proxies
@@ -145,10 +156,21 @@ class Settings(_Section):
         return self.environments / ".tools"
 
     @property
+    def variables(self) -> dict[str, str]:
+        """The variables of every run: proxies in both spellings, for programs read one or the other."""
+        return self.proxies | self.defaults
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """The variables by which this site reaches others, in both spellings."""
+        found = {name: value for name, value in self.defaults.items() if is_proxy(name)}
+        return {spelt: value for name, value in found.items() for spelt in (name.lower(), name.upper())}
+
+    @property
     def on_cluster(self) -> Kubernetes:
         """What is said about the cluster. Raises ConfigError if nothing is."""
         if self.kubernetes is None:
-            raise ConfigError("config_bad_value", key="kubernetes", message='needed with engine.kind = "kubernetes"')
+            raise ConfigError("config_no_cluster")
         return self.kubernetes
 
     @property
@@ -167,6 +189,11 @@ class Settings(_Section):
     def secure(self) -> bool:
         """Whether people come by HTTPS, also where something in front of us ends it."""
         return self.url.startswith("https:")
+
+
+def is_proxy(name: str) -> bool:
+    """Return whether a variable of that name says how others are reached."""
+    return name.lower() in _PROXIES
 
 
 # What browsers are told where people come by HTTPS: never to come otherwise, for a year.
@@ -193,7 +220,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **o
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         code = "config_unknown_key" if first["type"] == "extra_forbidden" else "config_bad_value"
-        raise ConfigError(code, key=key, message=first["msg"]) from error
+        raise ConfigError(code, key=key, message=Fault(first)) from error
     _check_exposure(settings)
     _check_volumes(settings)
     return settings
@@ -252,7 +279,7 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
 def _check_exposure(settings: Settings) -> None:
     server = settings.server
     if settings.database.sslmode == "verify-ca" and settings.database.ca_file is None:
-        raise ConfigError("config_bad_value", key="database.ca_file", message="sslmode verify-ca")
+        raise ConfigError("config_no_ca_file")
     if (server.tls_cert is None) != (server.tls_key is None):
         raise ConfigError("config_tls_pair")
     loopback = server.bind == "localhost" or server.bind.startswith("127.") or server.bind == "::1"
@@ -269,9 +296,9 @@ def _check_volumes(settings: Settings) -> None:
             wanted = "path" if settings.engine.kind == "local" else "claim"
             raise ConfigError("volume_nowhere", name=volume.name, key=wanted)
         if ".." in Path(volume.folder).parts or Path(volume.folder).is_absolute():
-            raise ConfigError("config_bad_value", key="volumes.folder", message=volume.folder)
+            raise ConfigError("volume_folder", name=volume.name, folder=volume.folder)
         target = Path(volume.target)
-        if not _VOLUME_PLACE.fullmatch(str(target)) or ".." in target.parts or str(target) in taken:
+        if not volume.may_be_seen_at(str(target)) or str(target) in taken:
             raise ConfigError("volume_place", name=volume.name, at=volume.target)
         taken.add(str(target))
 
@@ -288,11 +315,8 @@ def installer_environment(environ: Mapping[str, str] | None = None) -> dict[str,
     environ = os.environ if environ is None else environ
     wanted = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS")
     prefixes = ("UV_", "PIP_", "npm_config_", "NPM_CONFIG_")
-    proxies = {"http_proxy", "https_proxy", "no_proxy"}
     return {
-        name: value
-        for name, value in environ.items()
-        if name in wanted or name.startswith(prefixes) or name.lower() in proxies
+        name: value for name, value in environ.items() if name in wanted or name.startswith(prefixes) or is_proxy(name)
     }
 
 
@@ -322,6 +346,12 @@ def part_environment(
     if settings.kubernetes is not None:  # a KubeSpawner finds its cluster by nothing else
         given["KUBECONFIG"] = settings.kubernetes.kubeconfig
     return {**environ, **{name: str(path) for name, path in given.items() if path}}
+
+
+def gate() -> int | None:
+    """Return the descriptor at which this process waits for its supervisor, once: its children have none."""
+    found = os.environ.pop(GATE, None)
+    return int(found) if found else None
 
 
 def one_time(environ: Mapping[str, str] | None = None) -> bool:

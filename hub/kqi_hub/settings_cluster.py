@@ -1,9 +1,10 @@
 """What an administrator says about a cluster: `[kubernetes]` of the settings."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 # Of every table of the settings: an unknown key is a fault.
 STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +32,16 @@ class Cards(_Section):
     memory_mib: int | None = None
 
 
+class Space(_Section):
+    """A namespace, and the claim in it that is the store."""
+
+    namespace: str
+    claim: str = "kqi-store"
+
+
+_Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
 class Kubernetes(_Section):
     """Where workloads run on a cluster; needed with `engine.kind = "kubernetes"`."""
 
@@ -44,6 +55,10 @@ class Kubernetes(_Section):
     image_patience_s: float = Field(default=60, gt=0)  # how long a pull may fail before the workload is given up
     cards: list[Cards] = []
     user: tuple[int, int] = (1000, 100)  # uid and gid of workloads
+    # Who workloads of a tenant are instead: whom the image names, the person, or root of a user namespace of their own.
+    who: dict[str, Literal["account", "image", "person", "root"]] = {}
+    accounts: dict[str, tuple[_Number, _Number]] = {}  # uid and gid of people where a tenant's policy is "person"
+    root: Space | None = None  # where workloads of tenants run whose policy is "root"
     cpu_request_share: float = Field(default=1, gt=0, le=1)  # part of the cores that is kept for a workload alone
     memory_request_share: float = Field(default=1, gt=0, le=1)  # below 1 nodes are oversold
     shm_mib: int | None = Field(default=None, ge=1)  # largest /dev/shm; None: up to the memory of the workload
@@ -52,3 +67,14 @@ class Kubernetes(_Section):
     priority_class: str = ""  # a PriorityClass of the cluster
     pod_labels: dict[str, str] = {}
     pod_annotations: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _root_has_a_place(self) -> Self:
+        if self.root is None and "root" in self.who.values():
+            raise PydanticCustomError("root_without_namespace", '"root" of `who` needs `root.namespace`')
+        return self
+
+    @property
+    def sharing(self) -> frozenset[str]:
+        """The tenants whose workloads are not the platform's account, and share files with it by its group."""
+        return frozenset(tenant for tenant, who in self.who.items() if who != "account")

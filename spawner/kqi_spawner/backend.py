@@ -21,7 +21,10 @@ class ExecutionBackend(Protocol):
         """Return the status of each name; an unknown one is ABSENT."""
 
     async def stop(self, name: WorkloadName, *, grace_s: float) -> None:
-        """Ask it to end (SIGTERM), end it after `grace_s` seconds (0: now). Idempotent; unknown names are fine."""
+        """Ask it to end (SIGTERM), end it after `grace_s` seconds (0: now). Idempotent; unknown names are fine.
+
+        A shorter grace overtakes a longer one, unless the engine can only let run out what it has begun.
+        """
 
     async def forget(self, name: WorkloadName) -> None:
         """Drop what the engine keeps of an ended workload; its store folders stay. Idempotent."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from kqi_spawner.workload import Link, Mount, Resources, Scratch, Secret, StorePath, Workload
+from kqi_spawner.workload import Link, Mount, Registry, Resources, Scratch, Secret, StorePath, Workload
 
 _MOUNTS = TypeAdapter(tuple[Mount, ...])
 _SCRATCHES = TypeAdapter(tuple[Scratch, ...])
@@ -26,6 +26,11 @@ def to_json(workload: Workload) -> dict[str, Any]:
         "mounts": _MOUNTS.dump_python(workload.mounts, mode="json"),
         "scratches": _SCRATCHES.dump_python(workload.scratches, mode="json"),
         "links": _LINKS.dump_python(workload.links, mode="json"),
+        "registries": [[one.server, one.username, one.password.reveal()] for one in workload.registries],
+        "nodes": {label: list(values) for label, values in workload.nodes.items()},
+        "shm_mib": workload.shm_mib,
+        "person": workload.person,
+        "tenant": workload.tenant,
         "port": workload.port,
     }
 
@@ -45,7 +50,15 @@ def from_json(raw: dict[str, Any]) -> Workload:
             mounts=_MOUNTS.validate_python(raw["mounts"]),
             scratches=_SCRATCHES.validate_python(raw["scratches"]),
             links=_LINKS.validate_python(raw["links"]),
+            registries=tuple(
+                Registry(server=server, username=username, password=Secret(password))
+                for server, username, password in raw["registries"]
+            ),
+            nodes={label: tuple(values) for label, values in raw["nodes"].items()},
+            shm_mib=raw["shm_mib"],
+            person=raw["person"],
+            tenant=raw["tenant"],
             port=raw["port"],
         )
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise ValueError(f"not a workload: {error}") from error

@@ -105,6 +105,15 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """What opens a registry of images (`host` or `host:port`), where the engine pulls them."""
+
+    server: str
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One thing to run.
 
@@ -112,6 +121,7 @@ class Workload:
     `environment` is complete but for what the engine adds (PATH, HOME if absent, KQI_ROOT, CUDA_VISIBLE_DEVICES).
     `secrets` are environment variables too, but are never stored where another user can read them.
     `log` is the file of the store that receives stdout and stderr, from the first byte.
+    `person` and `tenant` say whose it is, for engines that treat people differently; empty: nobody's in particular.
     """
 
     name: WorkloadName
@@ -125,4 +135,9 @@ class Workload:
     mounts: tuple[Mount, ...] = ()
     scratches: tuple[Scratch, ...] = ()
     links: tuple[Link, ...] = ()
+    registries: tuple[Registry, ...] = ()
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # label → values, where the engine has nodes
+    shm_mib: int | None = None  # largest /dev/shm, where the engine counts it as memory of the workload
+    person: str = ""
+    tenant: str = ""
     port: int | None = None  # a TCP port of this machine (local) or pod that the workload itself listens on

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.demo.lab import FLAGS, chromium
 from tests.platform import Platform
@@ -16,11 +16,13 @@ from tests.platform import Platform
 LOCALES = {"en": "en-US", "ja": "ja-JP", "zh": "zh-CN"}
 LETTERS = {"en": re.compile(r"\b[a-z]{3,}\b"), "ja": re.compile("[ぁ-んァ-ン]"), "zh": re.compile("[一-龥]")}
 NewPage = Callable[..., Page]
+expect.set_options(timeout=60_000)  # a whole Lab loads while the other processor starts a platform
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
-    with Platform(KQI_HUB__SIGN_IN__ATTEMPTS_PER_MINUTE="1000") as found:
+    settings = {"KQI_HUB__SIGN_IN__ATTEMPTS_PER_MINUTE": "1000", "KQI_HUB__APPLICATIONS__ENABLED": "true"}
+    with Platform(**settings) as found:
         for name in ("alice", "bob"):
             found.add_user(name)
         yield found

@@ -13,7 +13,7 @@ from tests.cluster.harness.cluster import Cluster
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before any test: minutes on a machine that never did, which are no test's."""
-    asked = any("cluster" in getattr(item, "fixturenames", ()) for item in session.items)
+    asked = any({"cluster", "engine"} & {*getattr(item, "fixturenames", ())} for item in session.items)
     if asked and not session.config.option.collectonly and not _missing():
         with suppress(build.CannotBuild):  # the fixture says so
             build.binaries()

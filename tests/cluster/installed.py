@@ -77,9 +77,9 @@ class Installed:
         given = ("--kubeconfig", self.cluster.kubeconfig, "--namespace", SPACE)
         return helm(*words, *given, values=values, check=check)
 
-    def upgrade(self, **values: Any) -> None:
+    def upgrade(self, chart: Path = CHART, **values: Any) -> None:
         """Install, or change; return when everything is ready."""
-        words = ("upgrade", "--install", NAME, CHART, "--create-namespace", "--wait", "--timeout", "5m")
+        words = ("upgrade", "--install", NAME, chart, "--create-namespace", "--wait", "--timeout", "5m")
         given = self._values()
         for name, value in {**self.values, **values}.items():
             given[name] = {**given.get(name, {}), **value} if isinstance(value, dict) else value

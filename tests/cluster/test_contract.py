@@ -1,16 +1,16 @@
-"""What every engine owes to the hub, asked of a real cluster."""
+"""What every engine owes to the hub, asked of a real cluster: of the tests' own, or of one that somebody lends."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.lent import Lent
 from tests.contract import kubernetes
 from tests.contract.engines import Engine
 from tests.contract.test_contract import *  # noqa: F403
 
 
 @pytest.fixture
-async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
-    async with kubernetes.engine(cluster) as made:
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    async with kubernetes.engine(Lent.of_environment() or request.getfixturevalue("cluster")) as made:
         yield made

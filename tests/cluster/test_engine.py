@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.cluster.test_harness import until
 from tests.contract import kubernetes
 from tests.contract.engines import Engine
 from tests.contract.programs import EXITS, LINGER, SAY_GOODBYE
+from tests.ldap_wire import Relay
 
 
 @pytest.fixture
@@ -137,3 +140,22 @@ async def test_the_watch_lives_after_the_apiserver_was_away(engine: Engine, clus
     assert (await engine.status(name)).phase is Phase.RUNNING
     await asyncio.to_thread(control.start_apiserver)
     assert (await engine.ended(name)).exit_code == 7
+
+
+async def test_a_watch_that_hears_nothing_any_more_is_replaced(cluster: Cluster, tmp_path: Path) -> None:
+    with kubernetes.space(cluster) as direct:
+        said = cluster.kubeconfig.read_text()
+        port = re.search(r"https://127\.0\.0\.1:(\d+)", said)
+        assert port
+        relay = Relay(int(port[1]))
+        place = tmp_path / "kubeconfig"
+        place.write_text(said.replace(port[0], f"https://127.0.0.1:{relay.port}"))
+        made = Engine(await KubernetesBackend.opened(replace(direct, kubeconfig=place)))
+        try:
+            name = await made.run("echo up; sleep 3; exit 7")
+            await made.said(name, "up")
+            relay.freeze()
+            assert (await made.ended(name)).exit_code == 7
+        finally:
+            await made.close()
+            relay.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kqi_spawner.status import Phase, Reason, Waiting
-from kqi_spawner.workload import Access, Mount, Resources, StorePath
+from kqi_spawner.workload import Access, Gpu, Mount, Resources, StorePath
 from tests.cluster.harness.cluster import Cluster
 from tests.contract import kubernetes
 from tests.contract.engines import Engine
@@ -71,6 +71,53 @@ async def test_a_run_that_is_evicted_is_lost_and_says_so(engine: Engine, cluster
     assert "evict" in seen.message.lower()
     await engine.backend.forget(name)
     assert (await engine.status(name)).phase is Phase.ABSENT
+
+
+_URGENT = """
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {{name: {name}}}
+value: 1000
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: urgent, namespace: {space}}}
+spec:
+  priorityClassName: {name}
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext: {{runAsNonRoot: true, runAsUser: 1000, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+    - name: main
+      image: {image}
+      command: [sleep, "600"]
+      securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+      resources: {{limits: {{nvidia.com/gpu: 4}}}}
+"""
+
+
+async def test_a_run_that_makes_room_for_something_of_more_importance_says_so(engine: Engine, cluster: Cluster) -> None:
+    runs = []
+    for first in (0, 4):  # the cards of both nodes
+        cards = tuple(Gpu(kind="card", index=first + number) for number in range(4))
+        runs.append(await engine.run(LINGER, resources=Resources(cpu_milli=50, memory_mib=64, gpus=cards)))
+    for name in runs:
+        await engine.until(name, Phase.RUNNING)
+    urgent = _URGENT.format(name=f"urgent-{space(engine)}", space=space(engine), image=cluster.image)
+    await asyncio.to_thread(cluster.kubectl, "apply", "-f", "-", text=urgent)
+    try:
+        watching = [asyncio.create_task(engine.ended(name)) for name in runs]
+        (ended,), (going_on,) = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+        going_on.cancel()
+        seen = ended.result()
+        assert (seen.phase, seen.reason) == (Phase.EXITED, Reason.LOST)
+        assert "preempt" in seen.message.lower(), seen.message
+        (other,) = [name for name, task in zip(runs, watching, strict=True) if task is going_on]
+        assert (await engine.status(other)).phase is Phase.RUNNING
+        words = ("-n", space(engine), "wait", "pod/urgent", "--for=condition=Ready", "--timeout=60s")
+        await asyncio.to_thread(cluster.kubectl, *words)
+    finally:
+        await asyncio.to_thread(cluster.kubectl, "delete", "-f", "-", "--wait=false", text=urgent)
 
 
 async def test_a_run_waits_for_a_share_that_is_used_up(engine: Engine, cluster: Cluster) -> None:

@@ -12,6 +12,7 @@ import pytest
 from images.make import Plan, archives, build
 from images.rootfs import cache
 from tests.cluster.harness.cluster import Cluster
+from tests.cluster.helm import CHART
 from tests.cluster.installed import IMAGES, NAME, SPACE, WORK, Installed
 from tests.demo.day import Day
 from tests.platform import PASSWORD
@@ -129,6 +130,25 @@ def test_the_platforms_inside_and_the_cluster_are_closed_to_people(platform: Ins
         platform.upgrade()
 
 
+def test_a_tenant_may_have_a_network_of_its_own(platform: Installed, day: Day) -> None:
+    """One address of the cluster stands for a server of the site: the common network and one tenant's have it."""
+    platform.published(Path(__file__).parent / "harness")
+    server = platform.cluster.get("-n", "kqi-code", "pod", "code")["status"]["podIP"]
+    common, own = {"intranet": [f"{server}/32"]}, {"internet": False, "intranet": [f"{server}/32"]}
+    tenants = {"closed": {"networkPolicy": {"internet": False}}, "narrow": {"networkPolicy": own}}
+    for name in tenants:
+        day.kqi("tenant", "create", name)
+    try:
+        platform.upgrade(singleuser={"networkPolicy": common, "tenants": tenants})
+        command = f"python3 - <<'END'\n{_REACH.format(places=[(server, 9418)])}\nEND"
+        for tenant, told in (("sandbox", "open"), ("narrow", "open"), ("closed", "closed")):
+            day.kqi("tenant", "use", tenant)
+            assert f"{server} 9418 {told}" in finished(day, train(day, command)), (tenant, told)
+    finally:
+        day.kqi("tenant", "use", "sandbox")
+        platform.upgrade()
+
+
 def test_an_upgrade_interrupts_no_work_and_changes_no_secret(platform: Installed, day: Day) -> None:
     long = train(day, "echo began; while [ ! -e /kqi/output/go ]; do sleep 0.3; done; echo through")
     notebook = day.json("notebook", "create", "--wait")
@@ -159,6 +179,46 @@ def _secrets(platform: Installed) -> list[Any]:
         for one in platform.cluster.get("-n", SPACE, "secrets")["items"]
         if one["type"] == "Opaque"
     ]
+
+
+_EARLIER = """
+DROP TABLE former_passwords;
+ALTER TABLE people DROP COLUMN gone_at;
+ALTER TABLE local_accounts DROP COLUMN changed_at, DROP COLUMN grace_used;
+UPDATE alembic_version SET version_num = '0006';
+CREATE TABLE moves (was text, became text);
+CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql
+  AS 'BEGIN INSERT INTO moves VALUES (OLD.version_num, NEW.version_num); RETURN NEW; END';
+CREATE TRIGGER moved AFTER UPDATE ON alembic_version FOR EACH ROW EXECUTE FUNCTION moved();
+"""
+
+
+def test_an_upgrade_from_an_earlier_version_migrates_once_and_interrupts_no_work(
+    platform: Installed, day: Day, tmp_path: Path
+) -> None:
+    number = train(day, "echo began; while [ ! -e /kqi/output/go ]; do sleep 0.3; done; echo through")
+    until(lambda: phase(day, number) == "running")
+    working = pods(platform)
+    newer = tmp_path / "kqi"
+    shutil.copytree(CHART, newer)
+    chart = newer / "Chart.yaml"
+    chart.write_text(chart.read_text().replace("version: 0.1.0", "version: 0.1.1"))
+    _sql(platform, _EARLIER)
+    platform.upgrade(newer, hub={"labels": {"round": "3"}})
+    assert _sql(platform, "SELECT was || '>' || became FROM moves").split() == ["0006>0007"]
+    assert "kqi-0.1.1" in platform.helm("list", "--filter", NAME)
+    assert pods(platform) == working
+    (platform.store / "runs" / "training" / str(number) / "output" / "go").touch()
+    assert finished(day, number).splitlines() == ["began", "through"]
+    _sql(platform, "DROP TRIGGER moved ON alembic_version; DROP FUNCTION moved; DROP TABLE moves")
+
+
+def _sql(platform: Installed, statement: str) -> str:
+    script = (
+        "PGPASSWORD=$(cat /etc/kqi-database/database-password) psql -qAt -v ON_ERROR_STOP=1 -h 127.0.0.1 -U kqi kqi"
+    )
+    words = ("-n", SPACE, "exec", "-i", f"statefulset/{NAME}-database", "--", "/bin/sh", "-c", script)
+    return platform.cluster.kubectl(*words, text=statement)
 
 
 def test_work_goes_on_while_every_part_is_killed(platform: Installed, day: Day) -> None:

@@ -33,6 +33,7 @@ class Engine:
     backend: Any
     reopen: Any = None  # makes a second object on the same state, as after a restart of the platform
     settings: LocalSettings | None = None
+    long_grace_s: float = 3600  # that a shorter one overtakes
     counter: Any = field(default_factory=itertools.count)
     names: list[WorkloadName] = field(default_factory=list)
 
@@ -113,6 +114,16 @@ async def memory() -> AsyncIterator[Engine]:
     await engine.close()
 
 
+async def _remove(base: Path) -> None:
+    """Supervisors that came second are only just ending, and may have written a word."""
+    for _ in range(50):
+        with suppress(OSError):
+            shutil.rmtree(base)
+            return
+        await asyncio.sleep(0.1)
+    shutil.rmtree(base)
+
+
 @asynccontextmanager
 async def local(isolation: Isolation) -> AsyncIterator[Engine]:
     base = Path(tempfile.mkdtemp(prefix="kqi-contract-"))
@@ -134,4 +145,4 @@ async def local(isolation: Isolation) -> AsyncIterator[Engine]:
         yield engine
     finally:
         await engine.close()
-        shutil.rmtree(base)
+        await _remove(base)

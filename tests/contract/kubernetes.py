@@ -1,4 +1,4 @@
-"""The Kubernetes engine on a cluster of the tests' own."""
+"""The Kubernetes engine on a cluster, in a namespace of the tests' own."""
 
 import os
 import shutil
@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from kqi_spawner.kubernetes.backend import KubernetesBackend
 from kqi_spawner.kubernetes.settings import Cards, KubernetesSettings
-from tests.cluster.harness.cluster import BUSYBOX_IMAGE, Cluster
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.lent import Lent
 
 from .engines import Engine
 
@@ -18,9 +19,10 @@ _USER = (1000, 100)
 
 
 @asynccontextmanager
-async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
+async def engine(cluster: Cluster | Lent) -> AsyncIterator[Engine]:
     with space(cluster) as settings:
-        made = Engine(await KubernetesBackend.opened(settings))
+        # A kubelet that has begun to stop a container lets the grace it began with run out, whatever comes after.
+        made = Engine(await KubernetesBackend.opened(settings), long_grace_s=10)
         made.reopen = lambda: KubernetesBackend.opened(settings)
         try:
             yield made
@@ -29,7 +31,7 @@ async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
 
 
 @contextmanager
-def space(cluster: Cluster) -> Iterator[KubernetesSettings]:
+def space(cluster: Cluster | Lent) -> Iterator[KubernetesSettings]:
     """A namespace and a store of its own, under Pod Security "restricted"."""
     name = f"contract-{uuid4().hex[:8]}"
     store = Path(tempfile.mkdtemp(dir=cluster.folder, prefix="store-"))
@@ -43,13 +45,13 @@ def space(cluster: Cluster) -> Iterator[KubernetesSettings]:
     os.chown(store / "runs", *_USER)
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
-    cluster.kubectl("apply", "-f", "-", text=_claim(name, store))
+    cluster.kubectl("apply", "-f", "-", text=claim(name, store))
     settings = KubernetesSettings(
         platform=name,
         namespace=name,
         store=store,
         claim="store",
-        images={"default": BUSYBOX_IMAGE},
+        images={"default": cluster.image},
         kubeconfig=cluster.kubeconfig,
         user=_USER,
         cards={"card": Cards()},
@@ -62,7 +64,14 @@ def space(cluster: Cluster) -> Iterator[KubernetesSettings]:
         cluster.kubectl("delete", "pv", name, "--wait=false")
 
 
-def _claim(space: str, store: Path) -> str:
+def give(place: Path) -> None:
+    """Give a folder of the store to those who work in it, as the platform does."""
+    os.chown(place, *_USER)
+    place.chmod(0o2770)
+
+
+def claim(space: str, store: Path) -> str:
+    """Return a claim in a namespace, and a volume for it that is a folder of the nodes."""
     return f"""
 apiVersion: v1
 kind: PersistentVolume

@@ -101,7 +101,7 @@ async def test_a_stop_ends_what_takes_no_heed_when_its_grace_is_over(engine):
 async def test_a_shorter_grace_overtakes_a_longer_one(engine):
     name = await engine.run(IGNORE)
     await engine.said(name, "up")
-    await engine.backend.stop(name, grace_s=3600)
+    await engine.backend.stop(name, grace_s=engine.long_grace_s)
     await engine.backend.stop(name, grace_s=0)
     assert (await engine.ended(name)).exit_code == 137
 

@@ -300,10 +300,12 @@ async def test_a_stop_that_meets_an_end_leaves_nothing(local_engine):
         while (await engine.status(name)).phase is not Phase.ABSENT:
             with suppress(BackendError):
                 await engine.backend.forget(name)
+            await asyncio.sleep(0.005)  # what they meet needs the processor, too
 
     async def stopping(name):
         while (await engine.status(name)).phase is not Phase.ABSENT:
             await engine.backend.stop(name, grace_s=1)
+            await asyncio.sleep(0.005)
 
     for name in [await engine.run(":") for _ in range(10)]:
         await asyncio.gather(over(name), stopping(name), stopping(name))

@@ -76,7 +76,7 @@ async def test_homes_runs_and_the_platform_itself_are_not_seen(local_engine):
     (engine.settings.store / other.text / "diary").write_text("private")
     mine = Mount(source=folder(engine, "homes/alice"), target="/home/alice", access=Access.READ_WRITE)
     text = (
-        "echo hello > /home/alice/note; ls /home; ls -A /root; ls -d /work/main/.git/x;"
+        "echo hello > /home/alice/note; ls /home; ls -A /root;"
         f" cat {engine.settings.store}/homes/bob/diary; ls {engine.settings.state};"
         " ls /tmp | grep -c bob; ls -d /proc/[0-9]* | wc -l"
     )
@@ -192,9 +192,7 @@ ADDED = {
 }
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plain=st.dictionaries(NAMES, TEXTS, max_size=4), hidden=st.dictionaries(IDENTIFIERS, TEXTS, max_size=3))
 def test_any_value_arrives_as_it_was(plain, hidden):
     plain = {name: value for name, value in plain.items() if name not in ADDED | set(hidden)}

@@ -96,7 +96,7 @@ class Starts:
             self._until(lambda: self._ready() == set(self.people), "a server is not ready")
             assert len(self._pods("notebook")) == len(notebooks), "a notebook was started twice"
             self._until(lambda: self._phases("trainings", jobs) <= ENDED, "a job does not end")
-            ending = [pool.submit(self._stop, number) for number in notebooks]
+            ending = [pool.submit(self._stop, *one) for one in zip(self.people, made[1::2], strict=True)]
             self._until(lambda: all(one.done() for one in ending), "not everything was stopped")
             for one in ending:
                 one.result()
@@ -142,8 +142,8 @@ class Starts:
             assert answer.status_code == 201, answer.text
             return int(answer.json()["id"])
 
-    def _stop(self, number: int) -> None:
-        with self._client() as client:
+    def _stop(self, person: str, number: int) -> None:
+        with self._client(person) as client:
             answer = stubborn(client, "POST", f"/notebooks/{number}/stop", json={"mode": "kill"})
             assert answer.status_code in {200, 409}, answer.text
 

@@ -6,7 +6,21 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from kqi.cli import account, data, dataset, notebook, training
+from kqi.cli import (
+    account,
+    admin,
+    audit,
+    credentials,
+    data,
+    dataset,
+    git_credential,
+    governing,
+    notebook,
+    notifications,
+    profile,
+    tenant,
+    training,
+)
 from kqi.cli.build import build
 from kqi.cli.exits import Code, complain, complain_of_file, complain_of_usage, complain_of_value, interrupted
 from kqi.client.errors import KqiError
@@ -15,10 +29,18 @@ from kqi.client.errors import KqiError
 USAGE_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 COMMANDS = (
     *account.commands.table,
+    *profile.commands.table,
+    *credentials.commands.table,
+    *notifications.commands.table,
+    *git_credential.commands.table,
     *data.commands.table,
     *dataset.commands.table,
     *training.commands.table,
     *notebook.commands.table,
+    *admin.commands.table,
+    *audit.commands.table,
+    *tenant.commands.table,
+    *governing.commands.table,
 )
 
 

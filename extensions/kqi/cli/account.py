@@ -18,7 +18,7 @@ from kqi.cli.session import Session
 from kqi.client import Client
 from kqi.client.errors import KqiError, NoServer
 from kqi.client.settings import forget_token, is_stored, store, with_token
-from kqi.schema import CreateToken, NewToken, Password
+from kqi.schema import CreateToken, NewToken, Password, Token
 from kqi.texts import say
 
 commands = Commands()
@@ -116,8 +116,17 @@ def capacity(session: Session) -> None:
 @commands.add("tokens list", "cli.tokens.list.help")
 def list_tokens(session: Session) -> None:
     found = list(session.client.tokens.list())
-    heads = ("cli.field.id", "cli.field.name", "cli.field.created_at", "cli.field.expires_at", "cli.field.last_used_at")
-    rows = [(item.id, item.name, item.created_at, item.expires_at, item.last_used_at) for item in found]
+    heads = (
+        *("cli.field.id", "cli.field.name", "cli.field.tenant", "cli.field.can", "cli.field.created_at"),
+        *("cli.field.expires_at", "cli.field.last_used_at", "cli.field.last_used_from"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (
+            *(item.id, item.name, item.tenant, _can(item), item.created_at),
+            *(item.expires_at, item.last_used_at, item.last_used_from),
+        )
+        for item in found
+    ]
     session.out.table(found, heads, rows)
 
 
@@ -126,16 +135,31 @@ def create_token(
     session: Session,
     name: Annotated[str, Arg("cli.tokens.name", "NAME")],
     days: Annotated[int, Opt("cli.tokens.days", metavar="N")] = 30,
+    can: Annotated[str | None, Opt("cli.tokens.can", metavar="RIGHT,…")] = None,
 ) -> None:
-    made = session.client.tokens.create(CreateToken(name=name, days=days))
+    """Narrowed to the tenant that `--tenant` names, and to what `--can` lists."""
+    rights = [right.strip() for right in can.split(",") if right.strip()] if can is not None else None
+    asked = CreateToken(name=name, days=days, tenant=session.common.tenant, capabilities=rights)
+    made = session.client.tokens.create(asked)
     session.out.tell("cli.tokens.once")
-    session.out.answer(made, [("cli.field.id", made.info.id), ("cli.field.token", made.token)])
+    rows: list[tuple[str, Cell]] = [
+        ("cli.field.id", made.info.id),
+        ("cli.field.token", made.token),
+        ("cli.field.tenant", made.info.tenant),
+        ("cli.field.can", _can(made.info)),
+        ("cli.field.expires_at", made.info.expires_at),
+    ]
+    session.out.answer(made, rows)
 
 
 @commands.add("tokens revoke", "cli.tokens.revoke.help")
 def revoke_token(session: Session, token: Annotated[int, Arg("cli.tokens.id", "ID")]) -> None:
     session.client.tokens.revoke(token)
     session.out.done({"id": token}, "cli.tokens.revoked")
+
+
+def _can(token: Token) -> str:
+    return say("cli.tokens.all") if token.capabilities is None else ", ".join(token.capabilities)
 
 
 def _by_password(session: Session, client: Client, how: Login, name: str) -> NewToken:

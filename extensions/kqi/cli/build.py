@@ -14,30 +14,48 @@ from kqi.texts import say
 
 GROUPS = {
     "tokens": "cli.tokens.help",
+    "account": "cli.account.help",
+    "account keys": "cli.account.keys.help",
+    "account credentials": "cli.account.credentials.help",
+    "account notifications": "cli.account.notifications.help",
     "data": "cli.data.help",
     "dataset": "cli.dataset.help",
     "training": "cli.training.help",
     "notebook": "cli.notebook.help",
+    "tenant": "cli.tenant.help",
+    "share": "cli.share.help",
+    "admin": "cli.admin.help",
+    "admin tenants": "cli.admin.tenants.help",
+    "admin roles": "cli.admin.roles.help",
+    "admin mappings": "cli.admin.mappings.help",
+    "admin terms": "cli.admin.terms.help",
+    "admin people": "cli.admin.people.help",
+    "admin sessions": "cli.admin.sessions.help",
+    "admin errands": "cli.admin.errands.help",
+    "admin applications": "cli.admin.applications.help",
+    "admin audit": "cli.audit.help",
 }
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 def build(commands: Iterable[Command]) -> typer.Typer:
     """Return the application. Texts are taken now, so call it when the language is known."""
-    root = _app(say("cli.help"))
-    groups: dict[str, typer.Typer] = {}
+    groups: dict[str, typer.Typer] = {"": _app(say("cli.help"))}
     for command in commands:
-        parent = root
-        if len(command.words) == 2:
-            name = command.words[0]
-            if name not in groups:
-                groups[name] = _app(say(GROUPS[name]))
-                root.add_typer(groups[name], name=name)
-            parent = groups[name]
+        parent = _group(groups, command.words[:-1])
         parent.command(command.words[-1], cls=PlainCommand, help=say(command.help), context_settings=SETTINGS)(
             _callback(command)
         )
-    return root
+    return groups[""]
+
+
+def _group(groups: dict[str, typer.Typer], words: tuple[str, ...]) -> typer.Typer:
+    """Return the group of these words, made and hung on the one above it if missing."""
+    name = " ".join(words)
+    if name not in groups:
+        groups[name] = _app(say(GROUPS[name]))
+        _group(groups, words[:-1]).add_typer(groups[name], name=words[-1])
+    return groups[name]
 
 
 def _app(text: str) -> typer.Typer:

@@ -26,7 +26,7 @@ class Arg:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    words: tuple[str, ...]  # group and name, or only a name
+    words: tuple[str, ...]  # the name, after those of its groups
     help: str
     body: Body
 

@@ -7,12 +7,13 @@ from typing import Annotated
 from kqi.cli.commands import Arg, Commands, Opt
 from kqi.cli.exits import UsageProblem
 from kqi.cli.output import Cell, size
+from kqi.cli.search import Search
 from kqi.cli.session import Session
+from kqi.client import DataFilter
 from kqi.schema import ChangeData, CreateData, Data
 
 commands = Commands()
 DataId = Annotated[int, Arg("cli.data.id", "ID")]
-Limit = Annotated[int, Opt("cli.option.limit", metavar="N")]
 HEADS = (
     "cli.field.id",
     "cli.field.name",
@@ -32,10 +33,8 @@ class NewData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    q: Annotated[str | None, Opt("cli.option.q", ("--search", "-q"), "TEXT")] = None
+class Found(Search):
     tag: Annotated[str | None, Opt("cli.option.with_tag", metavar="TAG")] = None
-    limit: Limit = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ def upload(session: Session, new: NewData) -> None:
 
 @commands.add("data list", "cli.data.list.help")
 def index(session: Session, found: Found) -> None:
-    items = list(session.client.data.list(found.q, found.tag, found.limit))
+    items = list(session.client.data.list(found.filter(DataFilter, tag=found.tag), found.limit))
     rows = [(d.id, d.name, d.files, size(d.bytes), ", ".join(d.tags), d.created_at) for d in items]
     session.out.table(items, HEADS, rows)
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 from kqi.cli.commands import Arg, Commands, Opt
-from kqi.cli.data import Limit, number_and_version
+from kqi.cli.data import number_and_version
 from kqi.cli.exits import UsageProblem
 from kqi.cli.output import Cell, size
+from kqi.cli.search import Search
 from kqi.cli.session import Session
+from kqi.client import Filter
 from kqi.schema import ChangeDataset, CopyDataset, CreateDataset, Dataset, DatasetUse, DataTypes, Entries
 
 commands = Commands()
@@ -36,12 +38,8 @@ def create(
 
 
 @commands.add("dataset list", "cli.dataset.list.help")
-def index(
-    session: Session,
-    q: Annotated[str | None, Opt("cli.option.q", ("--search", "-q"), "TEXT")] = None,
-    limit: Limit = 50,
-) -> None:
-    items = list(session.client.datasets.list(q, limit))
+def index(session: Session, found: Search) -> None:
+    items = list(session.client.datasets.list(found.filter(Filter), found.limit))
     heads = (
         "cli.field.id",
         "cli.field.name",

@@ -21,7 +21,8 @@ from kqi.client.errors import (
     NotFound,
     NotSignedIn,
 )
-from kqi.texts import say
+from kqi.faults import explain
+from kqi.texts import language, say
 
 
 class Code(IntEnum):
@@ -90,9 +91,7 @@ def complain_of_value(problem: ValidationError) -> Code:
     """Say which values do not fit the wire models."""
     for error in problem.errors():
         field = ".".join(str(part) for part in error["loc"])
-        kind = error["type"] if error["type"] in _VALUE_TEXTS else "other"
-        text = say(_VALUE_TEXTS[kind], **{name: _shown(value) for name, value in error.get("ctx", {}).items()})
-        _say(say("cli.error", text=f"{field}: {text}"))
+        _say(say("cli.error", text=f"{field}: {explain(error, language())}"))
     return Code.USAGE
 
 
@@ -127,22 +126,5 @@ def _name(parameter: Any) -> str:
     return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar)
 
 
-def _shown(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _say(text: str) -> None:
     Console(file=sys.stderr, highlight=False, soft_wrap=True).print(Text(text))
-
-
-_VALUE_TEXTS = {
-    "string_too_long": "invalid.too_long",
-    "string_too_short": "invalid.too_short",
-    "string_pattern_mismatch": "invalid.pattern",
-    "greater_than": "invalid.greater_than",
-    "greater_than_equal": "invalid.greater_than_equal",
-    "less_than_equal": "invalid.less_than_equal",
-    "too_long": "invalid.too_many",
-    "too_short": "invalid.too_few",
-    "other": "invalid.other",
-}

@@ -19,6 +19,7 @@ class New:
     title: Annotated[str | None, Opt("cli.run.title", metavar="TEXT")] = None
     name: Annotated[str | None, Opt("cli.run.name", ("--name", "-n"), "NAME")] = None
     image: Annotated[str, Opt("cli.input.image", metavar="NAME")] = ""
+    local_dataset: Annotated[bool, Opt("cli.training.local_dataset", ("--local-dataset",))] = False
     memo: Annotated[str, Opt("cli.option.memo", metavar="TEXT")] = ""
 
 
@@ -35,6 +36,7 @@ def create(
         image=new.image,
         environment=inputs.environment(),
         resources=resources.asked() or AskedResources(),
+        local_dataset=new.local_dataset,
         memo=new.memo,
     )
     made = session.client.notebooks.create(body)

@@ -69,6 +69,10 @@ class Output:
     def json(self, value: object) -> None:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
+    def text(self, text: str) -> None:
+        """Answer with text that has a form of its own."""
+        sys.stdout.write(text)
+
     def raw(self, piece: bytes) -> None:
         """Pass on the bytes of a log: beside the answer when the standard output is for a program."""
         stream = sys.stderr if self.machine else sys.stdout

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from kqi.cli.commands import Arg, Commands, Opt
-from kqi.cli.data import Limit
 from kqi.cli.exits import Code, leave
 from kqi.cli.output import Cell, size
+from kqi.cli.search import Search
 from kqi.cli.session import Session
 from kqi.client import RunFilter
 from kqi.client.operation import Blocking
@@ -33,13 +33,11 @@ HEADS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    q: Annotated[str | None, Opt("cli.option.q", ("--search", "-q"), "TEXT")] = None
+class Found(Search):
     phase: Annotated[Phase | None, Opt("cli.run.with_phase", metavar="PHASE")] = None
     tag: Annotated[str | None, Opt("cli.option.with_tag", metavar="TAG")] = None
     dataset: Annotated[int | None, Opt("cli.run.with_dataset", metavar="ID")] = None
     parent: Annotated[int | None, Opt("cli.run.with_parent", metavar="ID")] = None
-    limit: Limit = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +74,7 @@ class RunCommands:
         add(f"{self._word} delete", "cli.run.delete.help")(self.delete)
 
     def index(self, session: Session, found: Found) -> None:
-        where = RunFilter(q=found.q, phase=found.phase, tag=found.tag, dataset=found.dataset, parent=found.parent)
+        where = found.filter(RunFilter, phase=found.phase, tag=found.tag, dataset=found.dataset, parent=found.parent)
         runs = list(self._pick(session).list(where, found.limit))
         rows = [(r.id, r.title, phase_text(r.phase), ", ".join(r.tags), r.created_by, r.created_at) for r in runs]
         session.out.table(runs, HEADS, rows)

@@ -40,6 +40,18 @@ class Changed:
     command: Annotated[list[str], Opt("cli.training.command", ("--command", "-c"), "LINE")] = field(
         default_factory=list
     )
+    image: Annotated[str | None, Opt("cli.input.image", metavar="NAME")] = None
+    zip: Annotated[bool | None, Opt("cli.training.zip", ("--zip/--no-zip",))] = None
+    stop_at_first_failure: Annotated[
+        bool | None,
+        Opt("cli.training.stop_at_first_failure", ("--stop-at-first-failure/--no-stop-at-first-failure",)),
+    ] = None
+    local_dataset: Annotated[
+        bool | None, Opt("cli.training.local_dataset", ("--local-dataset/--no-local-dataset",))
+    ] = None
+    grace: Annotated[float | None, Opt("cli.training.grace", metavar="SECONDS")] = None
+    memo: Annotated[str | None, Opt("cli.option.memo", metavar="TEXT")] = None
+    tag: Annotated[list[str], Opt("cli.option.tags_instead", metavar="TAG")] = field(default_factory=list)
 
 
 @commands.add("training create", "cli.training.create.help")
@@ -79,6 +91,8 @@ def copy(  # noqa: PLR0913 - each group of options is one parameter
     follow: FollowFlag = False,
 ) -> None:
     trainings = session.client.trainings
+    recorded = trainings.get(run)
+    variables = inputs.environment()
     body = CopyTraining(
         title=new.title,
         name=new.name,
@@ -86,8 +100,15 @@ def copy(  # noqa: PLR0913 - each group of options is one parameter
         source=code.source(session),
         dataset=inputs.use(),
         parents=inputs.parent or None,
-        environment=inputs.environment() or None,
-        resources=resources.asked(trainings.get(run).resources),
+        image=new.image,
+        environment={**recorded.environment, **variables} if variables else None,
+        resources=resources.asked(recorded.resources),
+        zip=new.zip,
+        stop_at_first_failure=new.stop_at_first_failure,
+        local_dataset=new.local_dataset,
+        grace_s=new.grace,
+        memo=new.memo,
+        tags=new.tag or None,
     )
     _made(session, trainings.copy(run, body), follow)
 

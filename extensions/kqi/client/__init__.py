@@ -1,7 +1,7 @@
 """The typed SDK: each operation is written once and serves `Client` and `AsyncClient`."""
 
 from kqi.client.client import AsyncClient, Client
+from kqi.client.filters import DataFilter, Filter, RunFilter
 from kqi.client.progress import Progress
-from kqi.client.runs import RunFilter
 
-__all__ = ["AsyncClient", "Client", "Progress", "RunFilter"]
+__all__ = ["AsyncClient", "Client", "DataFilter", "Filter", "Progress", "RunFilter"]

@@ -8,6 +8,7 @@ from kqi.client.operation import Group, Mode, operation, stream
 from kqi.client.steps import HttpRequest, Pause, Steps, Stream
 from kqi.schema import (
     Capacity,
+    ChangePassword,
     ChangePerson,
     CreateToken,
     Device,
@@ -75,6 +76,11 @@ class SignInGroup(Group[Mode]):
         """Give name and password to the hub, for systems without a browser."""
         return _anonymous(NewToken, "/hub/kqi/token", body)
 
+    @operation
+    def change_password(self, body: ChangePassword) -> Steps[None]:
+        """Change the password at the hub, by the old one."""
+        yield from send(_request("/hub/kqi/password", body))
+
 
 class RootGroup(Group[Mode]):
     """What belongs to no kind of thing."""
@@ -100,7 +106,11 @@ class RootGroup(Group[Mode]):
 
 def _anonymous(model: type[Model], path: str, body: BaseModel) -> Steps[Model]:
     """Post without a token: one that has expired must not keep its owner from getting another."""
-    request = HttpRequest(
+    return parse(model, (yield from send(_request(path, body))))
+
+
+def _request(path: str, body: BaseModel) -> HttpRequest:
+    return HttpRequest(
         method="POST",
         path=path,
         content=body.model_dump_json().encode(),
@@ -109,4 +119,3 @@ def _anonymous(model: type[Model], path: str, body: BaseModel) -> Steps[Model]:
         outside=path.startswith("/hub/"),
         anonymous=True,
     )
-    return parse(model, (yield from send(request)))

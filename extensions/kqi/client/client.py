@@ -4,14 +4,17 @@ from types import TracebackType
 from typing import Self
 
 from kqi.client.account import RootGroup, SignInGroup, TokenGroup
+from kqi.client.administration import AdminGroup
 from kqi.client.awaiting import AwaitingDriver
 from kqi.client.blocking import BlockingDriver
+from kqi.client.credentials import CredentialGroup, NotificationGroup, SshKeyGroup, TermsGroup
 from kqi.client.data import DataGroup
 from kqi.client.datasets import DatasetGroup
 from kqi.client.http import Endpoint
 from kqi.client.operation import Awaiting, Blocking, Driver, Mode
 from kqi.client.runs import NotebookGroup, TrainingGroup
 from kqi.client.settings import Secret, Settings, find
+from kqi.client.tenants import MappingGroup, RoleGroup, ShareGroup, TenantGroup
 
 
 class Groups(RootGroup[Mode]):
@@ -25,6 +28,15 @@ class Groups(RootGroup[Mode]):
         self.trainings: TrainingGroup[Mode] = TrainingGroup(driver, settings.tenant)
         self.notebooks: NotebookGroup[Mode] = NotebookGroup(driver, settings.tenant)
         self.tokens: TokenGroup[Mode] = TokenGroup(driver, settings.tenant)
+        self.ssh_keys: SshKeyGroup[Mode] = SshKeyGroup(driver, settings.tenant)
+        self.credentials: CredentialGroup[Mode] = CredentialGroup(driver, settings.tenant)
+        self.notifications: NotificationGroup[Mode] = NotificationGroup(driver, settings.tenant)
+        self.terms: TermsGroup[Mode] = TermsGroup(driver, settings.tenant)
+        self.admin: AdminGroup[Mode] = AdminGroup(driver, settings.tenant)
+        self.tenants: TenantGroup[Mode] = TenantGroup(driver, settings.tenant)
+        self.roles: RoleGroup[Mode] = RoleGroup(driver, settings.tenant)
+        self.mappings: MappingGroup[Mode] = MappingGroup(driver, settings.tenant)
+        self.shares: ShareGroup[Mode] = ShareGroup(driver, settings.tenant)
         self.sign_in: SignInGroup[Mode] = SignInGroup(driver, settings.tenant)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from kqi.client.bulk import download
 from kqi.client.downloading import Remote, bring
 from kqi.client.exchange import collected, delete, get, open_body, pages, patch, post, segment
+from kqi.client.filters import DataFilter
 from kqi.client.operation import Group, Mode, operation, stream
 from kqi.client.progress import Meter, Report
 from kqi.client.steps import Emit, HttpRequest, Read, Steps, Stream
@@ -35,9 +36,9 @@ class DataGroup(Group[Mode]):
         return (yield from _add(made, files[BATCH_FILES:]))
 
     @stream
-    def list(self, q: str | None = None, tag: str | None = None, limit: int | None = None) -> Stream[Data]:
+    def list(self, where: DataFilter | None = None, limit: int | None = None) -> Stream[Data]:
         """Iterate over data, newest first."""
-        return pages(Data, "/data", {"tenant": self._tenant, "q": q, "tag": tag}, limit)
+        return pages(Data, "/data", {"tenant": self._tenant, **(where or DataFilter()).query()}, limit)
 
     @operation
     def get(self, data_id: int) -> Steps[Data]:

@@ -7,6 +7,7 @@ from kqi.client.bulk import download
 from kqi.client.data import Names, Paths
 from kqi.client.downloading import Remote
 from kqi.client.exchange import collected, delete, get, pages, patch, post, put, segment
+from kqi.client.filters import Filter
 from kqi.client.operation import Group, Mode, operation, stream
 from kqi.client.progress import Report
 from kqi.client.steps import Steps, Stream
@@ -32,9 +33,9 @@ class DatasetGroup(Group[Mode]):
         return post(Dataset, "/datasets", body, {"tenant": self._tenant})
 
     @stream
-    def list(self, q: str | None = None, limit: int | None = None) -> Stream[Dataset]:
+    def list(self, where: Filter | None = None, limit: int | None = None) -> Stream[Dataset]:
         """Iterate over datasets, newest first."""
-        return pages(Dataset, "/datasets", {"tenant": self._tenant, "q": q}, limit)
+        return pages(Dataset, "/datasets", {"tenant": self._tenant, **(where or Filter()).query()}, limit)
 
     @operation
     def get(self, dataset_id: int) -> Steps[Dataset]:

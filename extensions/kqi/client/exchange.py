@@ -55,6 +55,19 @@ def delete(path: str) -> Steps[None]:
     yield from send(HttpRequest(method="DELETE", path=path))
 
 
+def nothing(path: str, body: BaseModel | None = None) -> Steps[None]:
+    """Post what is answered with nothing."""
+    yield from _send_json("POST", path, body, None)
+
+
+def replaced(model: type[Model], path: str, body: BaseModel) -> Steps[Model]:
+    """Put over what is there just now; refused if somebody changes it in between."""
+    seen = yield from send(HttpRequest(method="GET", path=path))
+    headers = {"Content-Type": "application/json", "If-Match": seen.headers.get("etag", "")}
+    content = body.model_dump_json(exclude_none=True).encode()
+    return parse(model, (yield from send(HttpRequest(method="PUT", path=path, content=content, headers=headers))))
+
+
 def pages(model: type[Model], path: str, query: Query, limit: int | None) -> Stream[Model]:
     """Emit the items of a list, page by page, up to `limit` of them."""
     cursor: str | None = None

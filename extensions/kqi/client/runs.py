@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +11,7 @@ from kqi.client.data import Paths
 from kqi.client.downloading import Remote, bring
 from kqi.client.errors import BadFile
 from kqi.client.exchange import collected, delete, get, open_body, pages, patch, post, segment, send
+from kqi.client.filters import RunFilter
 from kqi.client.following import ended, follow, opens, wait_until
 from kqi.client.local_files import LocalFile
 from kqi.client.operation import Group, Mode, operation, stream
@@ -27,7 +27,6 @@ from kqi.schema import (
     CreateNotebook,
     CreateTraining,
     OutputEntry,
-    Phase,
     Run,
     RunEvents,
     StopMode,
@@ -35,17 +34,6 @@ from kqi.schema import (
 )
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFilter:
-    """Which runs to list; all that is given must fit."""
-
-    q: str | None = None
-    phase: Phase | None = None
-    tag: str | None = None
-    dataset: int | None = None
-    parent: int | None = None
 
 
 class RunGroup(Group[Mode]):
@@ -56,7 +44,7 @@ class RunGroup(Group[Mode]):
     @stream
     def list(self, where: RunFilter | None = None, limit: int | None = None) -> Stream[Run]:
         """Iterate over runs, newest first."""
-        return pages(Run, self.root, {"tenant": self._tenant, **asdict(where or RunFilter())}, limit)
+        return pages(Run, self.root, {"tenant": self._tenant, **(where or RunFilter()).query()}, limit)
 
     @operation
     def get(self, run_id: int) -> Steps[Run]:

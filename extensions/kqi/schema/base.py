@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Item = TypeVar("Item")
 # Programs that walk a tree recursively (Python's own included) fail at about a thousand.
@@ -14,6 +15,10 @@ class Wire(BaseModel):
     """An answer; unknown fields of a newer server are ignored."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class Revealing(Wire):
+    """An answer that shows a secret, this once."""
 
 
 class Request(BaseModel):
@@ -27,38 +32,38 @@ def _printable(text: str) -> str:
         (char for char in text if (ord(char) < 32 and char not in "\t\n\r") or 0xD800 <= ord(char) <= 0xDFFF), None
     )
     if bad is not None or "\x7f" in text:
-        raise ValueError("holds a control character; remove it")
+        raise PydanticCustomError("control_character", "holds a control character; remove it")
     return text
 
 
 def _one_line(text: str) -> str:
     if any(char in text for char in "\t\n\r\x0b\x0c\x85\u2028\u2029"):
-        raise ValueError("must be one line")
+        raise PydanticCustomError("several_lines", "must be one line")
     return _printable(text)
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("must not be empty")
+        raise PydanticCustomError("blank", "must not be empty")
     return text
 
 
 def _path(text: str) -> str:
     parts = text.split("/")
     if any(part in {"", ".", ".."} for part in parts):
-        raise ValueError("must be a relative path without empty parts, '.' or '..'")
+        raise PydanticCustomError("not_relative", "must be a relative path without empty parts, '.' or '..'")
     if len(parts) > _DEEPEST:
-        raise ValueError(f"is more than {_DEEPEST} folders deep")
+        raise PydanticCustomError("too_deep", "is more than {most} folders deep", {"most": _DEEPEST})
     if any(len(part.encode()) > 255 for part in parts):
-        raise ValueError("has a part of more than 255 bytes")
+        raise PydanticCustomError("part_too_long", "has a part of more than 255 bytes")
     if len(text.encode()) > 2048:
-        raise ValueError("is longer than 2,048 bytes")
+        raise PydanticCustomError("path_too_long", "is longer than 2,048 bytes")
     return text
 
 
 def _tag(text: str) -> str:
     if "," in text or text[0] in "!=<>":
-        raise ValueError("must hold no comma and must not begin with ! = < >")
+        raise PydanticCustomError("tag_signs", "must hold no comma and must not begin with ! = < >")
     return text
 
 

@@ -90,8 +90,15 @@ class CopyTraining(Request):
     source: Source | None = None
     dataset: DatasetUse | None = None
     parents: list[Id] | None = Field(default=None, max_length=100)
+    image: OneLine | None = None
     environment: dict[EnvironmentName, Text] | None = Field(default=None, max_length=500)
     resources: AskedResources | None = None
+    zip: bool | None = None
+    stop_at_first_failure: bool | None = None
+    local_dataset: bool | None = None
+    grace_s: float | None = Field(default=None, ge=0, le=3600, allow_inf_nan=False)
+    memo: Text | None = None
+    tags: list[Tag] | None = Field(default=None, max_length=100)
 
 
 class CreateNotebook(Request):
@@ -103,6 +110,7 @@ class CreateNotebook(Request):
     image: OneLine = ""
     environment: dict[EnvironmentName, Text] = Field(default={}, max_length=500)
     resources: AskedResources = AskedResources()
+    local_dataset: bool = False  # True: a writable copy of the dataset
     memo: Text = ""
 
 

@@ -33,6 +33,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-work" .Release.Namespace) .Values.work.namespace -}}
 {{- end -}}
 
+{{/* Where people are root in their pods: apart, for that is not for "restricted". */}}
+{{- define "kqi.rootNamespace" -}}
+{{- if .Values.work.root.enabled -}}
+{{- default (printf "%s-root" (include "kqi.workNamespace" .)) .Values.work.root.namespace -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces that people's work is in, as a JSON list. */}}
+{{- define "kqi.workNamespaces" -}}
+{{- $found := list (include "kqi.workNamespace" .) -}}
+{{- with include "kqi.rootNamespace" . }}{{- $found = append $found . }}{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
 {{- define "kqi.platformClaim" -}}
 {{- if eq .Values.storage.kind "claims" -}}
 {{- required "storage.claims.platform: the ReadWriteMany claim in the platform's namespace" .Values.storage.claims.platform -}}
@@ -44,6 +58,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "kqi.workClaim" -}}
 {{- if eq .Values.storage.kind "claims" -}}
 {{- required "storage.claims.work: the claim of the same volume in the namespace of the work" .Values.storage.claims.work -}}
+{{- else -}}
+{{- printf "%s-store" (include "kqi.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kqi.rootClaim" -}}
+{{- if eq .Values.storage.kind "claims" -}}
+{{- required "storage.claims.root: the claim of the same volume in the namespace of those who are root in their pods" .Values.storage.claims.root -}}
 {{- else -}}
 {{- printf "%s-store" (include "kqi.fullname" .) -}}
 {{- end -}}

@@ -1,20 +1,20 @@
-"""Routes of one's own account."""
+"""Routes of one's own account: who one is, and signing a program in."""
 
-from datetime import timedelta
-from typing import Annotated
+from zoneinfo import available_timezones
 
-from fastapi import Path
-from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi import __version__, schema
-from kqi_hub.accounts import devices
-from kqi_hub.errors import NotFound
-from kqi_hub.identity import people, tokens
+from kqi_hub.accounts import devices, tokens_api
+from kqi_hub.audit import log as audit
+from kqi_hub.errors import Conflict, Invalid, NotFound
+from kqi_hub.identity import people
 from kqi_hub.identity.model import Principal
 from kqi_hub.identity.policy import Permission
-from kqi_hub.identity.rows import PersonRow, TokenRow
+from kqi_hub.identity.rows import LOCAL, PersonRow, TokenRow
 from kqi_hub.ids import TenantId
-from kqi_hub.web.call import Caller
+from kqi_hub.terms import service as terms
+from kqi_hub.web.call import Call, Caller
 from kqi_hub.web.routes import Routes
 
 routes = Routes("account")
@@ -27,56 +27,28 @@ async def get_version(call: Caller) -> schema.Version:
 
 @routes.get("/me", permission=Permission.SIGNED_IN)
 async def get_me(call: Caller) -> schema.Person:
-    return _person(call.person)
+    """Who one is, and what this very request, with its token, may do."""
+    return await _person(call.session, call.person)
 
 
-@routes.patch("/me", permission=Permission.SIGNED_IN)
+@routes.patch("/me", permission=Permission.ACCOUNT_MANAGE)
 async def change_me(call: Caller, body: schema.ChangePerson) -> schema.Person:
-    """Change display name, language or default tenant; what is left out stays as it is."""
-    values: dict[str, object] = {}
-    if body.display_name is not None:
-        values["display_name"] = body.display_name
-    if body.language is not None:
-        values["language"] = body.language
-    if body.default_tenant is not None:
-        values["default_tenant_id"] = _own_tenant(call.person, body.default_tenant)
-    if values:
-        await call.session.execute(update(PersonRow).where(PersonRow.id == call.person.person).values(**values))
-    row = await call.session.get_one(PersonRow, call.person.person, populate_existing=True)
-    return _person(await people.principal(call.session, row))
-
-
-@routes.get("/tokens", permission=Permission.SIGNED_IN)
-async def list_tokens(call: Caller) -> schema.Page[schema.Token]:
-    query = select(TokenRow).where(TokenRow.person_id == call.person.person, TokenRow.run_key.is_(None))
-    rows = (await call.session.execute(query.order_by(TokenRow.id.desc()).limit(1000))).scalars().all()
-    return schema.Page(items=[_token(row) for row in rows])
-
-
-@routes.post("/tokens", permission=Permission.SIGNED_IN, status=201)
-async def create_token(call: Caller, body: schema.CreateToken) -> schema.NewToken:
-    """Make a token; its text is in this answer and nowhere else."""
-    _not_by_a_run(call.person)
-    secret, row = await tokens.create(call.session, call.person.person, body.name, lasts=timedelta(days=body.days))
-    return schema.NewToken(token=secret.reveal(), info=_token(row))
-
-
-@routes.delete("/tokens/current", permission=Permission.SIGNED_IN)
-async def revoke_current_token(call: Caller) -> None:
-    """Revoke the token that this request came with, as a program does that signs out."""
-    _not_by_a_run(call.person)
-    if call.person.token is None:
-        raise NotFound("token", "current")
-    await call.session.execute(delete(TokenRow).where(TokenRow.id == call.person.token))
-
-
-@routes.delete("/tokens/{token_id}", permission=Permission.SIGNED_IN)
-async def revoke_token(call: Caller, token_id: Annotated[int, Path(ge=1, le=2**53 - 1)]) -> None:
-    _not_by_a_run(call.person)
-    row = await call.session.get(TokenRow, token_id)
-    if row is None or row.person_id != call.person.person or row.run_key is not None:
-        raise NotFound("token", token_id)
-    await call.session.delete(row)
+    """Change the profile. What a directory says of its people is changed there."""
+    row = await call.session.get_one(PersonRow, call.person.person)
+    asked = body.model_dump(exclude_none=True)
+    for name in ("display_name", "email"):
+        if row.source != LOCAL and asked.get(name) not in {None, getattr(row, name)}:
+            raise Conflict("profile_of_directory", field=name, source=row.source)
+    if asked.get("time_zone") and asked["time_zone"] not in available_timezones():
+        raise Invalid("time_zone_unknown", name=asked["time_zone"])
+    if "default_tenant" in asked:
+        row.default_tenant_id = _own_tenant(call.person, asked.pop("default_tenant"))
+    for name, value in asked.items():
+        setattr(row, name, value or None if name == "time_zone" else value)
+    await call.session.flush()
+    await call.note("account.change", f"person/{row.name}", fields=sorted(body.model_fields_set))
+    token = await call.session.get(TokenRow, call.person.token) if call.person.token else None
+    return await _person(call.session, await people.principal(call.session, row, token))
 
 
 @routes.post("/device", permission=Permission.PUBLIC)
@@ -97,10 +69,20 @@ async def start_device(call: Caller, body: schema.StartDevice) -> schema.Device:
 @routes.post("/device/token", permission=Permission.PUBLIC)
 async def redeem_device(call: Caller, body: schema.RedeemDevice) -> schema.NewToken:
     secret, row = await devices.redeem(call.session, body.device_code)
-    return schema.NewToken(token=secret.reveal(), info=_token(row))
+    await _note_device(call, row)
+    return schema.NewToken(token=secret.reveal(), info=await tokens_api.shown(call.session, row))
 
 
-def _person(person: Principal) -> schema.Person:
+async def _note_device(call: Call, row: TokenRow) -> None:
+    made = audit.Entry(
+        action="token.create", thing=f"token/{row.id}", person=row.person_id, address=call.origin.address
+    )
+    await audit.append(call.session, made)
+
+
+async def _person(session: AsyncSession, person: Principal) -> schema.Person:
+    row = await session.get_one(PersonRow, person.person)
+    newest = await terms.current(session)
     names = {member.tenant: member.name for member in person.memberships}
     return schema.Person(
         id=person.person,
@@ -110,7 +92,24 @@ def _person(person: Principal) -> schema.Person:
         language=person.language,
         default_tenant=names.get(person.default_tenant, ""),
         tenants=[schema.Tenant(name=member.name, display_name=member.display_name) for member in person.memberships],
+        email=row.email,
+        time_zone=row.time_zone,
+        source=row.source,
+        capabilities=sorted(permission.value for permission in person.capabilities()),
+        token=await _token(session, person, names) if person.token else None,
+        terms=schema.TermsState(current=newest.version, accepted=await terms.accepted(session, person.person))
+        if newest
+        else None,
     )
+
+
+async def _token(session: AsyncSession, person: Principal, names: dict[TenantId, str]) -> schema.PresentToken | None:
+    row = await session.get(TokenRow, person.token)
+    if row is None:
+        return None
+    tenant = names.get(person.only_tenant, "") if person.only_tenant else None
+    run = row.run_key is not None
+    return schema.PresentToken(id=row.id, name=row.name, run=run, tenant=tenant, expires_at=row.expires_at)
 
 
 def _own_tenant(person: Principal, name: str) -> TenantId:
@@ -118,19 +117,3 @@ def _own_tenant(person: Principal, name: str) -> TenantId:
         if member.name == name:
             return member.tenant
     raise NotFound("tenant", name)
-
-
-def _token(row: TokenRow) -> schema.Token:
-    return schema.Token(
-        id=row.id,
-        name=row.name,
-        created_at=row.created_at,
-        expires_at=row.expires_at or row.created_at,
-        last_used_at=row.last_used_at,
-    )
-
-
-def _not_by_a_run(person: Principal) -> None:
-    """The token of a run must not be able to make itself one that outlives it."""
-    if person.run_key is not None:
-        raise NotFound("token", "")

@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from kqi_hub.accounts import devices
 from kqi_hub.environments import client_wheel
-from kqi_hub.errors import NotFound
+from kqi_hub.errors import Forbidden, NotFound
 from kqi_hub.identity.model import Principal
 from kqi_hub.identity.policy import Permission
 from kqi_hub.web.call import Call, Caller, feature
@@ -25,6 +25,8 @@ async def signed_in(call: Call) -> Principal | None:
     principal = await call.platform.browser(call.request)
     if principal is not None:
         call.speak(principal.language)
+        if principal.suspended:
+            raise Forbidden("account_disabled")
     return principal
 
 
@@ -65,9 +67,13 @@ async def device(call: Caller, session: Session, code: Code = "") -> Response:
     return page(call, "device.html", person=person.name, client=name, code=shown, csrf=csrf, done=None)
 
 
-@routes.post("/device", permission=Permission.SIGNED_IN, response_class=Response)
+@routes.post("/device", permission=Permission.ACCOUNT_MANAGE, response_class=Response)
 async def answer_device(call: Caller, code: Code, answer: Literal["approve", "deny"]) -> Response:
+    """Let a program in, or not. What it gets may do all, so nothing that is narrowed may let it in."""
+    if call.person.narrowing is not None and call.person.narrowing.narrow:
+        raise Forbidden("token_wider", name="*")
     await devices.answer(call.session, code, call.person.person, approved=answer == "approve")
+    await call.note(f"device.{answer}", f"person/{call.person.name}")
     done = "approved" if answer == "approve" else "denied"
     return page(call, "device.html", person=call.person.name, client=None, code="", csrf="", done=done)
 

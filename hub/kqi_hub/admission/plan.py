@@ -5,8 +5,8 @@ goes first only where that cannot delay it. One that waits for a limit of its ow
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kqi_spawner.status import Capacity
@@ -34,6 +34,9 @@ class Ask:
     gpu_kind: str | None = None
 
 
+_NOTHING = Ask(cpu_milli=0, memory_mib=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     holder: int
@@ -51,11 +54,30 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Most:
+    """What a tenant may hold in all at once; None: as much as there is."""
+
+    cpu_milli: int | None = None
+    memory_mib: int | None = None
+    gpus: int | None = None
+
+    def lets(self, ask: Ask, held: Ask) -> bool:
+        """Return whether `ask` may come on top of what is held already."""
+        pairs = (
+            (self.cpu_milli, ask.cpu_milli + held.cpu_milli),
+            (self.memory_mib, ask.memory_mib + held.memory_mib),
+            (self.gpus, ask.gpus + held.gpus),
+        )
+        return all(most is None or wanted <= most for most, wanted in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How many requests of one tenant or person may hold something at once; None: any number."""
 
     per_tenant: int | None = None
     per_person: int | None = None
+    of_tenants: Mapping[int, Most] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +105,15 @@ def admit(
     """Return who starts, with which cards, and why each of the others waits; both in the order of `queue`."""
     free = unreserved(held, capacity)
     tenants = Counter(item.tenant for item in held)
+    sums = _sums(held)
     people = Counter(item.person for item in held)
     starts: list[Admitted] = []
     waits: list[Waiting] = []
     aside = False
     for request in queue:
-        if limits.per_tenant is not None and tenants[request.tenant] >= limits.per_tenant:
+        of_tenant = limits.of_tenants.get(request.tenant, Most())
+        many = limits.per_tenant is not None and tenants[request.tenant] >= limits.per_tenant
+        if many or not of_tenant.lets(request.ask, sums.get(request.tenant, _NOTHING)):
             waits.append(Waiting(holder=request.holder, why=Wait.TENANT_LIMIT))
             continue
         if limits.per_person is not None and people[request.person] >= limits.per_person:
@@ -105,6 +130,7 @@ def admit(
         cards = _cards(request.ask, free)
         free = _minus(request.ask, cards, free)
         tenants[request.tenant] += 1
+        sums[request.tenant] = _plus(sums.get(request.tenant, _NOTHING), request.ask)
         people[request.person] += 1
         starts.append(Admitted(holder=request.holder, gpus=cards))
     return starts, waits
@@ -122,6 +148,21 @@ def unreserved(held: Sequence[Held], capacity: Capacity) -> _Free:
         capacity.cpu_milli - sum(item.ask.cpu_milli for item in held),
         capacity.memory_mib - sum(item.ask.memory_mib for item in held),
         tuple(card for card in cards if card not in taken),
+    )
+
+
+def _sums(held: Sequence[Held]) -> dict[int, Ask]:
+    found: dict[int, Ask] = {}
+    for item in held:
+        found[item.tenant] = _plus(found.get(item.tenant, _NOTHING), item.ask)
+    return found
+
+
+def _plus(one: Ask, more: Ask) -> Ask:
+    return Ask(
+        cpu_milli=one.cpu_milli + more.cpu_milli,
+        memory_mib=one.memory_mib + more.memory_mib,
+        gpus=one.gpus + more.gpus,
     )
 
 

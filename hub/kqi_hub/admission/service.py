@@ -1,19 +1,22 @@
 """Reserve and release: always in the transaction that records why."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.admission import plan
-from kqi_hub.admission.plan import Admitted, Ask, Held, Limits, Request, Wait
+from kqi_hub.admission.plan import Admitted, Ask, Held, Limits, Most, Request, Wait
 from kqi_hub.clock import now
 from kqi_hub.db.base import Base, Words
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import Invalid
+from kqi_hub.identity.rows import TenantRow
+from kqi_hub.tenants import placement
+from kqi_hub.tenants.expand import Thing
 from kqi_spawner.status import Capacity
 from kqi_spawner.workload import Gpu
 
@@ -66,6 +69,15 @@ class Admission:
                 "more_memory_than_there_is", asked=ask.memory_mib / 1024, there=self.capacity.memory_mib / 1024
             )
 
+    async def check_tenant(self, scope: Scope, tenant: int, ask: Ask, *, notebook: bool) -> None:
+        """Raise Invalid for what the limits of the tenant would never let start."""
+        text = await scope.scalar(select(TenantRow.expand).where(TenantRow.id == tenant))
+        limits = [*placement.single(text, notebook=notebook), *placement.concurrent(text)]
+        for quota in limits:
+            if _amount(ask, quota.thing) > quota.amount:
+                said = f"{quota.span},{quota.thing},{quota.bound},{quota.value}"
+                raise Invalid("more_than_tenant_limit", limit=said)
+
     async def ask(self, scope: Scope, request: Request) -> None:
         """Put a request at the end of the queue."""
         row = ClaimRow(holder=request.holder, tenant_id=request.tenant, person_id=request.person, at=now())
@@ -84,7 +96,8 @@ class Admission:
         ]
         if not queue:
             return []
-        starts, waits = plan.admit(queue, [_held(row) for row in rows if row.held], self.capacity, self.limits)
+        limits = replace(self.limits, of_tenants=await _of_tenants(scope, {request.tenant for request in queue}))
+        starts, waits = plan.admit(queue, [_held(row) for row in rows if row.held], self.capacity, limits)
         by_holder = {row.holder: row for row in rows}
         for start in starts:
             row = by_holder[start.holder]
@@ -119,6 +132,20 @@ class Admission:
         rows = await scope.all(select(ClaimRow))
         left = plan.unreserved([_held(row) for row in rows if row.held], self.capacity)
         return left.cpu_milli, left.memory_mib, left.gpus, sum(not row.held for row in rows)
+
+
+async def _of_tenants(scope: Scope, tenants: Collection[int]) -> dict[int, Most]:
+    query = select(TenantRow.id, TenantRow.expand).where(TenantRow.id.in_(sorted(tenants)), TenantRow.expand != "{}")
+    return {tenant: _most(text) for tenant, text in (await scope.execute(query)).all()}
+
+
+def _most(text: str) -> Most:
+    amounts = {quota.thing: quota.amount for quota in placement.concurrent(text)}
+    return Most(cpu_milli=amounts.get(Thing.CPU), memory_mib=amounts.get(Thing.MEMORY), gpus=amounts.get(Thing.GPU))
+
+
+def _amount(ask: Ask, thing: Thing) -> int:
+    return {Thing.CPU: ask.cpu_milli, Thing.MEMORY: ask.memory_mib, Thing.GPU: ask.gpus}[thing]
 
 
 def _ask(row: ClaimRow) -> Ask:

@@ -1,5 +1,1 @@
 """Loops of the service: woken by what happens in any of its processes, run by the one that holds the lease."""
-
-from kqi_hub.background.loop import Loop
-
-__all__ = ["Loop"]

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kqi_hub.commands.console import plainly, settings_of, t
-from kqi_hub.commands.run import Config, State
+from kqi_hub.commands.console import Config, State, plainly, settings_of, t
 from kqi_hub.supervisor.backup import backup as write_backup
 from kqi_hub.supervisor.backup import restore as read_backup
 

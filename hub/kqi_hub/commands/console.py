@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,10 @@ _COLOURS = {"proxy": 35, "hub": 33, "api": 36, "setup": 34, "kqi-hub": 32}
 
 def t(key: str, **params: object) -> str:
     return text(key, LANGUAGE, params)
+
+
+State = Annotated[Path | None, typer.Option("--state", help=t("help.state"))]
+Config = Annotated[Path | None, typer.Option("--config", help=t("help.config"))]
 
 
 @contextlib.contextmanager

@@ -8,11 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kqi_hub.commands.console import plainly, settings_of, t
-from kqi_hub.commands.run import Config, State
+from kqi_hub.commands.console import Config, State, plainly, settings_of, t
 from kqi_hub.environments import make as environments
 from kqi_hub.errors import Invalid
-from kqi_hub.supervisor import state as platform_state
+from kqi_hub.supervisor.folders import prepare_folders
 
 app = typer.Typer(no_args_is_help=True, help=t("help.image"))
 Name = Annotated[str, typer.Argument(help=t("help.image_name"))]
@@ -28,7 +27,7 @@ def add(
 ) -> None:
     with plainly():
         settings = settings_of(config, state)
-        platform_state.prepare_folders(settings)
+        prepare_folders(settings)
         if (python is None) == (requirements is None):
             raise Invalid("image_one_of")
         if python is not None:
@@ -41,7 +40,7 @@ def add(
 @app.command("list", help=t("help.image_list"))
 def list_images(state: State = None, config: Config = None) -> None:
     with plainly():
-        table = Table("name", "python")
+        table = Table(t("list.name"), t("list.python"))
         for named in environments.listed(settings_of(config, state)):
             table.add_row(named.name, named.python)
         Console().print(table)

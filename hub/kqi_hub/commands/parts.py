@@ -3,20 +3,17 @@
 import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kqi_hub.commands import serve as api
-from kqi_hub.commands.console import plainly, settings_of, t
+from kqi_hub.commands.console import Config, plainly, settings_of, t
 from kqi_hub.runtime import Runtime
 from kqi_hub.settings import Settings, part_environment
 from kqi_hub.storage.store import Store
 from kqi_hub.supervisor import CONFIG_FILE
 from kqi_hub.supervisor import state as platform_state
-
-Config = Annotated[Path | None, typer.Option("--config", help=t("help.config"))]
+from kqi_hub.supervisor.folders import prepare_folders
 
 _LOOK_S = 0.5
 
@@ -28,7 +25,7 @@ def prepare(
     """Everything that the parts find made: folders, schema, the first tenant and administrator. May be repeated."""
     with plainly():
         settings = settings_of(config)
-        platform_state.prepare_folders(settings)
+        prepare_folders(settings)
         if wait:
             asyncio.run(_until_prepared(settings))
             return
@@ -41,16 +38,19 @@ def prepare(
 def hub(config: Config = None) -> None:
     with plainly():
         settings = settings_of(config)
-        platform_state.prepare_folders(settings)
+        prepare_folders(settings)
         Runtime.load(settings)
-    words = [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE]
+    words = [sys.executable, "-m", "kqi_hub.jupyterhub.app", "-f", CONFIG_FILE]
     os.execve(sys.executable, words, part_environment(settings, config))  # noqa: S606 - a part becomes its program
 
 
 def serve(config: Config = None) -> None:
+    # The whole service, which no other command should wait for.
+    from kqi_hub.commands import serve as api  # noqa: PLC0415
+
     with plainly():
         settings = settings_of(config)
-        platform_state.prepare_folders(settings)
+        prepare_folders(settings)
     api.main(settings)
 
 

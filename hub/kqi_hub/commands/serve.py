@@ -6,6 +6,7 @@ from kqi_hub.bootstrap import serve
 from kqi_hub.commands.console import plainly, settings_of
 from kqi_hub.commands.lines import log_to_stderr
 from kqi_hub.settings import Settings
+from kqi_hub.supervisor.gate import wait_at_gate
 
 
 def main(settings: Settings | None = None) -> None:
@@ -17,4 +18,5 @@ def main(settings: Settings | None = None) -> None:
 
 
 if __name__ == "__main__":
+    wait_at_gate()
     main()

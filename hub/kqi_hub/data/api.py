@@ -13,10 +13,11 @@ from kqi_hub.data.service import DataService
 from kqi_hub.data.store import UploadRow
 from kqi_hub.db.scope import TenantScope
 from kqi_hub.errors import Conflict, Invalid
+from kqi_hub.i18n import Fault
 from kqi_hub.identity.policy import Permission
 from kqi_hub.web import files as answers
 from kqi_hub.web import paging
-from kqi_hub.web.call import Caller, CollectionCaller, feature
+from kqi_hub.web.call import Caller, CollectionCaller, ListCaller, feature
 from kqi_hub.web.paging import Cursor, Limit
 from kqi_hub.web.routes import Routes
 
@@ -98,17 +99,16 @@ async def create_data(call: CollectionCaller, body: schema.CreateData, data: Ser
 
 @routes.get("/data", permission=Permission.DATA_READ)
 async def list_data(
-    call: CollectionCaller,
+    call: ListCaller,
     data: Service,
-    q: Annotated[str | None, Query(max_length=255)] = None,
-    tag: Annotated[str | None, Query(max_length=100)] = None,
+    search: Annotated[store.Search, Query()],
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> schema.Page[schema.Data]:
     """List newest first; `q` is looked for in name and memo."""
     before = paging.number_after(cursor)
-    ids = await store.page(call.collection, text=q, tag=tag, before=before, limit=limit + 1)
-    found = {item.id: item for item in await data.several(call.collection, ids[:limit])}
+    ids = await store.page(call.listed, search, before=before, limit=limit + 1)
+    found = {item.id: item for item in await data.several(call.listed, ids[:limit])}
     return paging.page(ids, limit, lambda key: key, lambda key: to_wire(found[key]))
 
 
@@ -148,11 +148,13 @@ async def list_files(
 
 @routes.post("/data/{data_id}/files", permission=Permission.DATA_WRITE)
 async def add_files(call: Caller, data_id: DataId, body: schema.AddFiles, data: Service) -> schema.Data:
+    call.after.append(data.wake)
     return to_wire(await data.add_files(call.scope, data_id, _pairs(body.files)))
 
 
 @routes.post("/data/{data_id}/files/remove", permission=Permission.DATA_WRITE)
 async def remove_files(call: Caller, data_id: DataId, body: schema.RemoveFiles, data: Service) -> schema.Data:
+    call.after.append(data.wake)
     return to_wire(await data.remove_files(call.scope, data_id, body.paths))
 
 
@@ -225,7 +227,7 @@ def _check_path(path: str) -> None:
         _PATH.validate_python(path)
     except ValidationError as error:
         shown = path.encode("utf-8", "replace").decode()[:200]
-        raise Invalid("file_path_not_valid", path=shown, message=error.errors()[0]["msg"]) from error
+        raise Invalid("file_path_not_valid", path=shown, message=Fault(error.errors()[0])) from error
 
 
 async def _upload(scope: TenantScope, row: UploadRow, data: DataService) -> schema.Upload:

@@ -15,19 +15,26 @@ from kqi_hub.errors import Conflict, Invalid
 
 # Answers, for ids of data: those that are in a frozen dataset version, and those in any dataset at all.
 Used = Callable[[Scope, Iterable[int]], Awaitable[set[int]]]
+Changed = Callable[[TenantScope, int], Awaitable[None]]
 
 
 async def _nowhere(_scope: Scope, _ids: Iterable[int]) -> set[int]:
     return set()
 
 
+async def _nobody(_scope: TenantScope, _data: int) -> None:
+    return None
+
+
 @dataclass(slots=True, kw_only=True)
 class DataService:
-    """`frozen` and `in_dataset` are wired by bootstrap to the feature above that knows."""
+    """What is used, and who hears of changed files, is wired by bootstrap to the feature above that knows."""
 
     uploads: Uploads
     frozen: Used = field(default=_nowhere)
     in_dataset: Used = field(default=_nowhere)
+    changed: Changed = field(default=_nobody)  # within the transaction
+    wake: Callable[[], None] = field(default=lambda: None)  # after it
 
     async def create(
         self, scope: TenantScope, *, name: str, memo: str, tags: Iterable[str], files: Sequence[tuple[str, str]]
@@ -54,7 +61,7 @@ class DataService:
         self, scope: TenantScope, data: int, *, name: str | None, memo: str | None, tags: Iterable[str] | None
     ) -> Data:
         """Name, memo and tags may always change; None leaves one as it is."""
-        row = await store.row(scope, data)
+        row = await store.row_to_change(scope, data)
         row.name = row.name if name is None else name
         row.memo = row.memo if memo is None else memo
         row.changed_at = now()
@@ -67,12 +74,14 @@ class DataService:
     async def add_files(self, scope: TenantScope, data: int, files: Sequence[tuple[str, str]]) -> Data:
         row = await self._thawed(scope, data)
         await self._add(scope, row, files)
+        await self.changed(scope, data)
         await record(scope, "data.add_files", f"data/{data}", files=len(files))
         return await self.get(scope, data)
 
     async def remove_files(self, scope: TenantScope, data: int, paths: Sequence[str]) -> Data:
         row = await self._thawed(scope, data)
         await store.remove_files(scope, row, paths)
+        await self.changed(scope, data)
         await record(scope, "data.remove_files", f"data/{data}", files=len(paths))
         return await self.get(scope, data)
 
@@ -84,7 +93,7 @@ class DataService:
         await record(scope, "data.delete", f"data/{data}", name=row.name)
 
     async def _thawed(self, scope: TenantScope, data: int) -> DataRow:
-        row = await store.row(scope, data)
+        row = await store.row_to_change(scope, data)
         if await self.frozen(scope, [data]):
             raise Conflict("data_frozen", id=data)
         return row
@@ -98,7 +107,8 @@ class DataService:
         if there:
             raise Conflict("file_exists", path=min(there))
         await self._check_folders(scope, row, wanted)
-        own = TenantScope(scope.session, person=scope.person, tenants=[row.tenant_id], tenant=row.tenant_id)
+        # Who was let in from another tenant names what they have sent to their own.
+        own = scope.within(row.tenant_id if row.tenant_id in scope.tenants else scope.tenant)
         sizes = await store.known_sizes(own, sorted({sha256 for _, sha256 in files}))
         unknown = next((path for path, sha256 in files if sha256 not in sizes), None)
         if unknown is not None:

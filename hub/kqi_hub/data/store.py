@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, insert, or_, select, update
+from pydantic import Field
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.clock import now
@@ -12,6 +13,7 @@ from kqi_hub.db.base import Base, TenantOwned, Words
 from kqi_hub.db.scope import Scope, TenantScope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
+from kqi_hub.identity.search import Made
 
 # SQLite takes 32,766 parameters in a statement, PostgreSQL 32,767.
 _AT_ONCE = 5_000
@@ -19,6 +21,7 @@ _AT_ONCE = 5_000
 
 class DataRow(TenantOwned, Base):
     __tablename__ = "data"
+    shared_as = ("data", "id")
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Words(255))
     memo: Mapped[str]
@@ -81,6 +84,13 @@ async def row(scope: Scope, data: int) -> DataRow:
     return found
 
 
+async def row_to_change(scope: TenantScope, data: int) -> DataRow:
+    """Return the row if the person may change it. Raises NotFound or Forbidden."""
+    found = await row(scope, data)
+    await scope.check_change(found, "data", data, f"data/{data}")
+    return found
+
+
 async def find(scope: Scope, ids: Collection[int]) -> list[Data]:
     """Return those of `ids` that exist in the scope, newest first; `frozen` is left False (datasets know)."""
     rows = (
@@ -116,17 +126,20 @@ async def find(scope: Scope, ids: Collection[int]) -> list[Data]:
     ]
 
 
-async def page(scope: Scope, *, text: str | None, tag: str | None, before: int | None, limit: int) -> Sequence[int]:
-    """Return up to `limit` ids, newest first, whose name or memo holds `text` and that carry `tag`."""
+class Search(Made):
+    """`q` is looked for in name and memo."""
+
+    tag: str | None = Field(default=None, max_length=100)
+
+
+async def page(scope: Scope, wanted: Search, *, before: int | None, limit: int) -> Sequence[int]:
+    """Return up to `limit` ids, newest first."""
     query = select(DataRow.id).order_by(DataRow.id.desc()).limit(limit)
+    query = query.where(*wanted.conditions(DataRow.created_by, DataRow.created_at, DataRow.name, DataRow.memo))
     if before is not None:
         query = query.where(DataRow.id < before)
-    if text:
-        query = query.where(
-            or_(DataRow.name.icontains(text, autoescape=True), DataRow.memo.icontains(text, autoescape=True))
-        )
-    if tag:
-        query = query.where(DataRow.id.in_(select(DataTagRow.data_id).where(DataTagRow.tag == tag)))
+    if wanted.tag:
+        query = query.where(DataRow.id.in_(select(DataTagRow.data_id).where(DataTagRow.tag == wanted.tag)))
     return await scope.all(query)
 
 

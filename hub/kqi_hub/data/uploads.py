@@ -64,7 +64,8 @@ class Uploads:
         return row
 
     async def find(self, scope: TenantScope, upload: str) -> UploadRow:
-        query = select(UploadRow).where(UploadRow.id == upload, UploadRow.person_id == scope.person)
+        mine = (UploadRow.person_id == scope.person) & UploadRow.tenant_id.in_(sorted(scope.reach.own))
+        query = select(UploadRow).where(UploadRow.id == upload, mine)
         row = await scope.one_or_none(query)
         if row is None:
             raise NotFound("upload", upload)
@@ -103,7 +104,7 @@ class Uploads:
     async def completed(self, scope: TenantScope, upload: str) -> UploadRow:
         row = await self.find(scope, upload)
         row.complete, row.changed_at = True, now()
-        await store.stage(scope, {row.sha256: row.size})
+        await store.stage(scope.within(row.tenant_id), {row.sha256: row.size})
         return row
 
     async def reset(self, scope: TenantScope, upload: str) -> None:

@@ -11,8 +11,9 @@ from kqi_hub.datasets.service import DatasetService, Entries
 from kqi_hub.datasets.trees import LayoutLoop
 from kqi_hub.errors import Invalid
 from kqi_hub.identity.policy import Permission
+from kqi_hub.identity.search import Made
 from kqi_hub.web import paging
-from kqi_hub.web.call import Caller, CollectionCaller, feature
+from kqi_hub.web.call import Caller, CollectionCaller, ListCaller, feature
 from kqi_hub.web.paging import Cursor, Limit
 from kqi_hub.web.routes import Routes
 
@@ -35,13 +36,14 @@ async def create_dataset(
 
 @routes.get("/datasets", permission=Permission.DATASET_READ)
 async def list_datasets(
-    call: CollectionCaller,
-    q: Annotated[str | None, Query(max_length=255)] = None,
+    call: ListCaller,
+    search: Annotated[Made, Query()],
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> schema.Page[schema.Dataset]:
-    ids = await store.page(call.collection, text=q, before=paging.number_after(cursor), limit=limit + 1)
-    found = {item.id: item for item in await store.find(call.collection, ids[:limit])}
+    """List newest first; `q` is looked for in name and memo."""
+    ids = await store.page(call.listed, search, before=paging.number_after(cursor), limit=limit + 1)
+    found = {item.id: item for item in await store.find(call.listed, ids[:limit])}
     return paging.page(ids, limit, lambda key: key, lambda key: to_wire(found[key]))
 
 

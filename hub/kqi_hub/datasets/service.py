@@ -1,7 +1,7 @@
 """Make, change, copy and freeze datasets."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kqi_hub.audit.log import record
@@ -32,7 +32,7 @@ class DatasetService:
         row = DatasetRow(tenant_id=scope.tenant, name=name, memo=memo, flat=FLAT in entries, current=1)
         row.created_by, row.created_at, row.changed_at = scope.person, now(), now()
         await scope.add(row)
-        await self._add_version(scope, row, entries)
+        await self._add_version(scope, row, entries, row.current)
         await record(scope, "dataset.create", f"dataset/{row.id}")
         return await self.get(scope, row.id)
 
@@ -46,7 +46,7 @@ class DatasetService:
         return store.to_version(await store.version_row(scope, dataset, number or row.current))
 
     async def change(self, scope: TenantScope, dataset: int, *, name: str | None, memo: str | None) -> Dataset:
-        row = await store.row(scope, dataset)
+        row = await store.row_to_change(scope, dataset)
         row.name = row.name if name is None else name
         row.memo = row.memo if memo is None else memo
         row.changed_at = now()
@@ -56,7 +56,7 @@ class DatasetService:
 
     async def replace(self, scope: TenantScope, dataset: int, entries: Entries) -> Dataset:
         """Change what the current version holds. Raises Conflict once a run has used it."""
-        row = await store.row(scope, dataset)
+        row = await store.row_to_change(scope, dataset)
         old = await store.version_row(scope, dataset, row.current)
         if old.frozen:
             raise Conflict("dataset_frozen", id=dataset, version=row.current)
@@ -66,25 +66,37 @@ class DatasetService:
 
     async def add_version(self, scope: TenantScope, dataset: int, entries: Entries) -> Dataset:
         """Make a further version the current one; earlier ones stay as they are."""
-        row = await store.row(scope, dataset)
+        row = await store.row_to_change(scope, dataset)
         if (FLAT in entries) != row.flat:
             raise Conflict("dataset_other_shape", id=dataset)
-        await self._check(scope, row.tenant_id, entries)
+        await self._check(scope, row.tenant_id, entries, held=await store.held(scope, dataset))
         row.current = await store.next_number(scope, dataset)
         row.changed_at = now()
-        await self._add_version(scope, row, entries)
+        await self._add_version(scope, row, entries, row.current)
         await record(scope, "dataset.version", f"dataset/{dataset}", version=row.current)
         return await self.get(scope, dataset)
 
     async def copy(self, scope: TenantScope, dataset: int, *, name: str, memo: str | None) -> Dataset:
         source = await self.get(scope, dataset)
         row = await store.row(scope, dataset)
-        own = TenantScope(scope.session, person=scope.person, tenants=scope.tenants, tenant=row.tenant_id)
+        # It becomes the person's own: here if they may make one here, else where they may.
+        own = scope.within(row.tenant_id if row.tenant_id in scope.reach.own else scope.tenant)
         text = source.memo if memo is None else memo
         return await self.create(own, name=name, memo=text, entries=source.version.entries)
 
+    async def refill(self, scope: TenantScope, data: int) -> None:
+        """Let each version that holds this data be laid out anew, as files came or went. None of them is frozen."""
+        whole = Scope(scope.session)  # who may change the data need not see the datasets that hold it
+        for old in await store.holding(whole, data):
+            dataset = await store.row(whole, old.dataset_id)
+            number, old.number = old.number, -old.number
+            await whole.flush()
+            # A row of its own, so that a layout that is under way cannot pass for this one.
+            await self._add_version(whole, dataset, json.loads(old.entries), number)
+            await store.drop_version(whole, old)
+
     async def delete(self, scope: TenantScope, dataset: int) -> None:
-        row = await store.row(scope, dataset)
+        row = await store.row_to_change(scope, dataset)
         if await self.in_use(scope, dataset):
             raise Conflict("dataset_in_use", id=dataset)
         await scope.delete(row)
@@ -111,14 +123,14 @@ class DatasetService:
         await record(scope, "tenant.data_types", f"tenant/{tenant.name}", names=list(names))
         return list(names)
 
-    async def _add_version(self, scope: TenantScope, dataset: DatasetRow, entries: Entries) -> None:
+    async def _add_version(self, scope: Scope, dataset: DatasetRow, entries: Entries, number: int) -> None:
         distinct = {data for ids in entries.values() for data in ids}
-        totals = await store.totals(scope, distinct)
+        totals = await store.totals(Scope(scope.session), dataset.tenant_id, distinct)
         held = [totals[data] for ids in entries.values() for data in ids]
         row = VersionRow(
             tenant_id=dataset.tenant_id,
             dataset_id=dataset.id,
-            number=dataset.current,
+            number=number,
             entries=json.dumps(entries),
             files=sum(files for files, _ in held),
             size=sum(size for _, size in held),
@@ -130,10 +142,12 @@ class DatasetService:
         await scope.add(row)
         await scope.add(*[EntryRow(version_id=row.id, data_id=data) for data in sorted(distinct)])
 
-    async def _check(self, scope: TenantScope, tenant: int, entries: Entries) -> None:
-        own = TenantScope(scope.session, person=scope.person, tenants=[tenant], tenant=tenant)
+    async def _check(
+        self, scope: TenantScope, tenant: int, entries: Entries, *, held: Collection[int] = frozenset()
+    ) -> None:
+        """Raise Invalid for what a dataset of the tenant cannot hold. Data in `held` may stay, seen or not."""
         if FLAT not in entries:
-            known = await self.data_types(own)
+            known = await self.data_types(scope.within(tenant))
             unknown = next((split for split in entries if split not in known), None)
             if unknown is not None:
                 raise Invalid("data_type_unknown", name=unknown, known=", ".join(known))
@@ -143,6 +157,6 @@ class DatasetService:
         wanted = {data for ids in entries.values() for data in ids}
         if len(wanted) > MAX_ENTRIES:
             raise Invalid("too_many_entries", limit=MAX_ENTRIES)
-        missing = wanted - (await store.totals(own, wanted)).keys()
+        missing = wanted - set(held) - (await store.totals(scope, tenant, wanted)).keys()
         if missing:
             raise Invalid("data_missing", ids=", ".join(str(data) for data in sorted(missing)[:10]))

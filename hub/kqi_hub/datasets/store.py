@@ -4,20 +4,23 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, or_, select
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.data.store import DataFileRow, DataRow
 from kqi_hub.datasets.layout import Placed, placed
 from kqi_hub.datasets.model import Dataset, Layout, Version
 from kqi_hub.db.base import Base, TenantOwned, Words
-from kqi_hub.db.scope import Scope
+from kqi_hub.db.scope import Scope, TenantScope
+from kqi_hub.db.sharing import seen_with
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
+from kqi_hub.identity.search import Made
 
 
 class DatasetRow(TenantOwned, Base):
     __tablename__ = "datasets"
+    shared_as = ("dataset", "id")
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Words(255))
     memo: Mapped[str]
@@ -31,6 +34,7 @@ class DatasetRow(TenantOwned, Base):
 
 class VersionRow(TenantOwned, Base):
     __tablename__ = "dataset_versions"
+    shared_as = ("dataset", "dataset_id")
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     number: Mapped[int]
@@ -52,10 +56,29 @@ class EntryRow(Base):
     data_id: Mapped[int] = mapped_column(ForeignKey("data.id"), primary_key=True, index=True)
 
 
+_entries, _versions = EntryRow.__table__, VersionRow.__table__
+seen_with(
+    "data",
+    "dataset",
+    lambda datasets: (
+        select(_entries.c.data_id)
+        .join(_versions, _versions.c.id == _entries.c.version_id)
+        .where(_versions.c.dataset_id.in_(datasets))
+    ),
+)
+
+
 async def row(scope: Scope, dataset: int) -> DatasetRow:
     found = await scope.one_or_none(select(DatasetRow).where(DatasetRow.id == dataset))
     if found is None:
         raise NotFound("dataset", dataset)
+    return found
+
+
+async def row_to_change(scope: TenantScope, dataset: int) -> DatasetRow:
+    """Return the row if the person may change it. Raises NotFound or Forbidden."""
+    found = await row(scope, dataset)
+    await scope.check_change(found, "dataset", dataset, f"dataset/{dataset}")
     return found
 
 
@@ -106,13 +129,14 @@ def to_version(row: VersionRow) -> Version:
     )
 
 
-async def page(scope: Scope, *, text: str | None, before: int | None, limit: int) -> Sequence[int]:
+async def page(scope: Scope, wanted: Made, *, before: int | None, limit: int) -> Sequence[int]:
+    """Return up to `limit` ids, newest first."""
     query = select(DatasetRow.id).order_by(DatasetRow.id.desc()).limit(limit)
+    query = query.where(
+        *wanted.conditions(DatasetRow.created_by, DatasetRow.created_at, DatasetRow.name, DatasetRow.memo)
+    )
     if before is not None:
         query = query.where(DatasetRow.id < before)
-    if text:
-        like = or_(DatasetRow.name.icontains(text, autoescape=True), DatasetRow.memo.icontains(text, autoescape=True))
-        query = query.where(like)
     return await scope.all(query)
 
 
@@ -142,10 +166,18 @@ async def placed_files(scope: Scope, version: Version) -> list[Placed]:
     return placed(version, files)
 
 
-async def totals(scope: Scope, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Return id → (files, bytes) of those data that exist in the scope."""
-    query = select(DataRow.id, DataRow.files, DataRow.size).where(DataRow.id.in_(list(ids)))
+async def totals(scope: Scope, tenant: int, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Return id → (files, bytes) of those data of the tenant that exist in the scope."""
+    query = select(DataRow.id, DataRow.files, DataRow.size).where(
+        DataRow.id.in_(list(ids)), DataRow.tenant_id == tenant
+    )
     return {data: (files, size) for data, files, size in (await scope.execute(query)).all()}
+
+
+async def held(scope: Scope, dataset: int) -> set[int]:
+    """Return the ids of data that any version of the dataset holds."""
+    query = select(EntryRow.data_id).join(VersionRow, VersionRow.id == EntryRow.version_id)
+    return set(await scope.all(query.where(VersionRow.dataset_id == dataset).distinct()))
 
 
 async def pending(scope: Scope) -> list[int]:
@@ -160,7 +192,14 @@ async def in_versions(scope: Scope, ids: Iterable[int], *, frozen: bool) -> set[
     query = select(EntryRow.data_id).where(EntryRow.data_id.in_(list(ids)))
     if frozen:
         query = query.join(VersionRow, VersionRow.id == EntryRow.version_id).where(VersionRow.frozen.is_(True))
-    return set(await scope.all(query.distinct()))
+    # Who sees the data need not see the datasets that hold it.
+    return set(await Scope(scope.session).all(query.distinct()))
+
+
+async def holding(scope: Scope, data: int) -> Sequence[VersionRow]:
+    """Return the versions, of all datasets, that hold this data."""
+    query = select(VersionRow).join(EntryRow, EntryRow.version_id == VersionRow.id).where(EntryRow.data_id == data)
+    return await scope.all(query.order_by(VersionRow.id))
 
 
 async def drop_version(scope: Scope, row: VersionRow) -> None:

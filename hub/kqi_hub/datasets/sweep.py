@@ -17,7 +17,7 @@ from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.storage.store import Store, remove_tree
 
-_TREE = re.compile(r"(\.)?([1-9][0-9]*)(?(1)(?:\.[0-9a-f]+)?\.(?:building|replaced))")
+_TREE = re.compile(r"(\.)?([1-9][0-9]*)(?(1)(?:\.[0-9a-f]+)?\.(building|replaced))")
 _GONE = ".gone-"
 _AT_ONCE = 500
 
@@ -27,7 +27,7 @@ class _Tree:
     path: Path
     dataset: int
     number: int
-    building: bool
+    aside: str | None  # `building` or `replaced`; None: a whole tree in its place
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,9 +70,9 @@ class TreeSweep:
 
 def _is_dead(tree: _Tree, states: dict[tuple[int, int], str], at_work: set[tuple[int, int]]) -> bool:
     key = (tree.dataset, tree.number)
-    if tree.building:
+    if tree.aside == "building":
         return states.get(key) != Layout.PENDING
-    return key not in states and key not in at_work
+    return key not in at_work and (tree.aside is not None or key not in states)
 
 
 def _numbered(root: Path) -> list[int]:
@@ -86,7 +86,7 @@ def _trees(root: Path, datasets: Sequence[int]) -> list[_Tree]:
             for name in os.listdir(root / str(dataset)):
                 parts = _TREE.fullmatch(name)
                 if parts:
-                    found.append(_Tree(root / str(dataset) / name, dataset, int(parts[2]), parts[1] is not None))
+                    found.append(_Tree(root / str(dataset) / name, dataset, int(parts[2]), parts[3]))
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from kqi_hub.background import Loop
+from kqi_hub.background.loop import Loop
 from kqi_hub.data.store import find as find_data
 from kqi_hub.datasets import store
 from kqi_hub.datasets.layout import META, Placed, meta
@@ -96,9 +96,9 @@ def lay_out(target: Path, placed: Sequence[Placed], splits: Sequence[str], descr
         shutil.rmtree(building)
         return
     if target.exists():
+        # For the sweep: a notebook may have it in its view.
         target.rename(building.with_suffix(".replaced"))
     os.replace(building, target)
-    shutil.rmtree(building.with_suffix(".replaced"), ignore_errors=True)
 
 
 def _stands(target: Path, placed: Sequence[Placed], description: str, blobs: Blobs) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, Dialect, ForeignKey, Integer, MetaData, String, TypeDecorator
 from sqlalchemy.exc import DontWrapMixin
@@ -76,6 +76,11 @@ class Base(DeclarativeBase):
 
 
 class TenantOwned:
-    """A row that belongs to a tenant; `TenantScope` adds the condition to every statement that touches one."""
+    """A row that belongs to a tenant; `TenantScope` adds the condition to every statement that touches one.
 
+    `shared_as`: the kind of thing that it is, or is part of, and the column with that thing's id, where such things
+    can be shared.
+    """
+
+    shared_as: ClassVar[tuple[str, str] | None] = None
     tenant_id: Mapped[int] = mapped_column(ForeignKey("tenants.id"), index=True)

@@ -63,7 +63,7 @@ async def make(settings: Settings, name: str, requirements: Path) -> Path:
             python = str(building / "bin" / "python")
             into = ("pip", "install", "--quiet", "--python", python)
             if requirements == DEFAULT_REQUIREMENTS:
-                await _uv(settings, *into, "--require-hashes", "-r", str(requirements))
+                await _uv(settings, *into, "--require-hashes", "--no-deps", "-r", str(requirements))
                 await _add_client(settings, building, into)
             else:
                 await _uv(settings, *into, "pip", "-r", str(requirements))

@@ -7,6 +7,8 @@ from pathlib import Path
 from babel.core import negotiate_locale
 from babel.messages.pofile import read_po
 
+from kqi_hub.i18n.phrases import Phrase
+
 LANGUAGES = ("en", "ja", "zh")
 NAMES = {"en": "English", "ja": "日本語", "zh": "中文"}
 # Keeps the language that a browser chose, before and after signing in.
@@ -17,7 +19,7 @@ _FOLDER = Path(__file__).parent / "locale"
 def text(key: str, language: str = "en", params: Mapping[str, object] | None = None) -> str:
     """Return the text of `key` with `params` filled in; the key itself where the catalogue has none."""
     template = catalogue(language).get(key) or catalogue("en").get(key) or key
-    return template.format_map(_Lenient(params or {}))
+    return template.format_map(_Lenient({name: _said(value, language) for name, value in (params or {}).items()}))
 
 
 def choose(accept_language: str, preferred: str | None = None) -> str:
@@ -44,6 +46,10 @@ def catalogue(language: str) -> Mapping[str, str]:
         with path.open("rb") as file:
             texts |= {str(message.id): str(message.string) for message in read_po(file) if message.id}
     return texts
+
+
+def _said(value: object, language: str) -> object:
+    return value.said(language) if isinstance(value, Phrase) else value
 
 
 class _Lenient(dict[str, object]):

@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +11,8 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.clock import now
-from kqi_hub.identity.rows import PersonRow, TokenRow
+from kqi_hub.identity.policy import Permission
+from kqi_hub.identity.rows import DeviceRow, PersonRow, TokenRow
 from kqi_hub.ids import opaque
 from kqi_spawner.workload import Secret
 
@@ -22,11 +25,29 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def create(session: AsyncSession, person: int, name: str, *, lasts: timedelta) -> tuple[Secret, TokenRow]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowed:
+    """To what a token is to be narrowed: None leaves all."""
+
+    tenant: int | None = None
+    capabilities: frozenset[Permission] | None = None
+    until: datetime | None = None
+
+
+async def create(
+    session: AsyncSession, person: int, name: str, *, lasts: timedelta, to: Narrowed = Narrowed()
+) -> tuple[Secret, TokenRow]:
     """Make a token of `person`; its text is in the answer and nowhere else."""
     text = PREFIX + opaque(32)
+    left = None if to.capabilities is None else json.dumps(sorted(to.capabilities))
     row = TokenRow(
-        person_id=person, name=name, hash=digest(text), created_at=now(), expires_at=now() + lasts, tenant_id=None
+        person_id=person,
+        name=name,
+        hash=digest(text),
+        created_at=now(),
+        expires_at=min(now() + lasts, to.until) if to.until else now() + lasts,
+        tenant_id=to.tenant,
+        capabilities=left,
     )
     session.add(row)
     await session.flush()
@@ -67,16 +88,40 @@ async def end_of_run(session: AsyncSession, run_key: int) -> None:
 
 
 async def find(session: AsyncSession, text: str, at: datetime) -> tuple[TokenRow, PersonRow] | None:
-    """Return the token and its person if it is valid at `at`."""
-    query = (
-        select(TokenRow, PersonRow)
-        .join(PersonRow, PersonRow.id == TokenRow.person_id)
-        .where(TokenRow.hash == digest(text), PersonRow.disabled.is_(False))
-    )
-    found = (await session.execute(query)).one_or_none()
-    if found is None or (found[0].expires_at is not None and found[0].expires_at <= at):
+    """Return the token and its person if it is valid at `at`.
+
+    Also one that has ended of a person who is suspended, so that they can be told why: it is good for nothing else.
+    """
+    query = select(TokenRow, PersonRow).join(PersonRow, PersonRow.id == TokenRow.person_id)
+    found = (await session.execute(query.where(TokenRow.hash == digest(text)))).one_or_none()
+    if found is None:
         return None
-    return found[0], found[1]
+    token, person = found
+    ended = token.expires_at is not None and token.expires_at <= at
+    return None if ended and not person.disabled else (token, person)
+
+
+async def holders(session: AsyncSession, people: Iterable[int]) -> set[int]:
+    """Return who of these people has a token that has not ended, or a sign-in of a program that waits."""
+    wanted = sorted(people)
+    alive = TokenRow.expires_at.is_(None) | (TokenRow.expires_at > now())
+    tokens = await session.execute(select(TokenRow.person_id).where(TokenRow.person_id.in_(wanted), alive).distinct())
+    waiting = await session.execute(select(DeviceRow.person_id).where(DeviceRow.person_id.in_(wanted)).distinct())
+    return {person for person in [*tokens.scalars(), *waiting.scalars()] if person is not None}
+
+
+async def end_all(session: AsyncSession, person: int) -> int:
+    """End every token of a person, those of their runs and the sign-ins that wait, too; return how many ended.
+
+    They stay listed: whoever comes with one is told why it is good for nothing any more.
+    """
+    at = now()
+    alive = (TokenRow.person_id == person) & (TokenRow.expires_at.is_(None) | (TokenRow.expires_at > at))
+    done = await session.execute(
+        update(TokenRow).where(alive).values(expires_at=at).execution_options(synchronize_session=False)
+    )
+    await session.execute(delete(DeviceRow).where(DeviceRow.person_id == person))
+    return int(done.rowcount)  # type: ignore[attr-defined]
 
 
 def stale(row: TokenRow, at: datetime) -> bool:
@@ -84,5 +129,6 @@ def stale(row: TokenRow, at: datetime) -> bool:
     return row.last_used_at is None or at - row.last_used_at > _USE_STEP
 
 
-async def used(session: AsyncSession, token: int, at: datetime) -> None:
-    await session.execute(update(TokenRow).where(TokenRow.id == token).values(last_used_at=at))
+async def used(session: AsyncSession, token: int, at: datetime, address: str) -> None:
+    seen = {"last_used_at": at, "last_used_from": address[:64]}
+    await session.execute(update(TokenRow).where(TokenRow.id == token).values(**seen))

@@ -9,10 +9,16 @@ from jupyterhub.auth import Authenticator
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Any as AnyTrait
 
+from kqi_hub.audit import log as audit
+from kqi_hub.audit.refusals import Refusals
 from kqi_hub.db.engine import Database
+from kqi_hub.directory.arrival import Arrived, arrive, known
 from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Refused
-from kqi_hub.directory.local import LocalDirectory
+from kqi_hub.directory.configured import directory_of
 from kqi_hub.errors import Unavailable
+from kqi_hub.identity import people
+from kqi_hub.identity.rows import LOCAL
+from kqi_hub.jupyterhub.door import Door
 from kqi_hub.jupyterhub.limits import Attempts, network_address
 from kqi_hub.settings import Settings
 from kqi_spawner.workload import Secret
@@ -31,7 +37,11 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
         settings: Settings = self.platform
         self.settings = settings
         self.database = Database.of(settings)
-        self.directory: Directory = LocalDirectory(self.database, settings.sign_in)
+        self.directory: Directory = directory_of(settings, self.database)
+        self.door = Door(self.database, settings.default_tenant)
+        self.refusals = Refusals(database=self.database)
+        self._seen: dict[str, Entry] = {}  # as the platform has them: what did not change is not written again
+        self.applications = Attempts(settings.applications.per_hour, time.monotonic, window_s=3600)
         self.attempts = Attempts(settings.sign_in.attempts_per_minute, time.monotonic)
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
@@ -45,53 +55,132 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
         if not NAME.fullmatch(name) or not can_be_typed(password):
             return Refused(why=Refusal.WRONG)
         try:
-            return await self.directory.verify(name, password)
+            found = await self.directory.verify(name, password)
         except (Unavailable, SQLAlchemyError) as error:
-            log.error("directory did not answer", exc_info=error)
-            return Refused(why=Refusal.UNREACHABLE)
+            return unreachable(error)
+        if isinstance(found, Entry) and not NAME.fullmatch(found.name):
+            return Refused(why=Refusal.NAME_NOT_VALID)
+        return found
 
-    async def change(self, name: str, old: Secret, new: Secret) -> PasswordFault | Refusal | None:
+    async def change(self, name: str, old: Secret, new: Secret, request: Any = None) -> PasswordFault | Refused | None:
         """Change a password; None means done. One that nobody could sign in with is never set."""
-        if not can_be_typed(old):
+        if not NAME.fullmatch(name) or not can_be_typed(old):
             return PasswordFault.WRONG_OLD
         if new.reveal() and not can_be_typed(new):
             return PasswordFault.BAD_CHARACTER
         try:
-            return await self.directory.change_password(name, old, new)
+            fault = await self.directory.change_password(name, old, new)
+            await self._note_change(name, request, fault.value if fault else "")
         except (Unavailable, SQLAlchemyError) as error:
-            log.error("directory did not answer", exc_info=error)
-            return Refusal.UNREACHABLE
+            return unreachable(error)
+        return fault
+
+    async def _note_change(self, name: str, request: Any, refused: str) -> None:
+        async with self.database.write() as session:
+            person = await people.person_named(session, name)
+            await audit.append(
+                session,
+                audit.Entry(
+                    action="password.change",
+                    thing=f"person/{name}",
+                    person=person.id if person else None,
+                    name=name,
+                    address=self.address(request) if request else "",
+                    refused=refused,
+                ),
+            )
+
+    async def arrive(self, entry: Entry, request: Any = None) -> Arrived | Refused:
+        """Let a person in whose password was right: they are known from here on, and their sign-in is on record."""
+        try:
+            return await self.door.arrive(entry, lambda found: self._entry(entry.name, request, found=found))
+        except (Unavailable, SQLAlchemyError) as error:
+            log.error("nobody could be let in", exc_info=error)
+            return Refused(why=Refusal.UNREACHABLE)
+
+    async def refused(self, name: str, refused: Refused, request: Any = None) -> None:
+        """Put on record that somebody was not let in; `name` as it was typed."""
+        await self.refusals.note(self._entry(name, request, found=refused))
+
+    def address(self, request: Any) -> str:
+        """Return the network address that a request came from, ours left aside."""
+        forwarded = str(request.headers.get("X-Forwarded-For", ""))
+        trusted = self.parent.trusted_downstream_ips if self.parent else ()
+        return network_address(forwarded, "this machine", trusted)
 
     def wait_s(self, request: Any) -> int:
         """Count an attempt of whoever sent the request; return for how long they may not try, 0 if they may."""
-        forwarded = str(request.headers.get("X-Forwarded-For", ""))
-        trusted = self.parent.trusted_downstream_ips if self.parent else ()
-        return self.attempts.wait_s(network_address(forwarded, "this machine", trusted))
+        return self.attempts.wait_s(self.address(request))
 
     async def authenticate(self, handler: Any, data: dict[str, Any]) -> dict[str, Any] | None:
-        """Our pages check the password themselves and hand in the entry that the directory gave."""
-        entry = data.get("entry")
-        return model(entry) if isinstance(entry, Entry) else None
+        """Our pages let people in themselves and hand on who has arrived; others give a name and a password."""
+        arrived, entry = data.get("arrived"), data.get("entry")
+        if not isinstance(arrived, Arrived):
+            request = handler.request if handler else None
+            name = str(data.get("username", ""))
+            entry = await self.check(name, Secret(str(data.get("password", ""))))
+            if isinstance(entry, Refused):
+                await self.refused(name, entry, request)
+                return None
+            if entry.must_change:
+                return None
+            arrived = await self.arrive(entry, request)
+        return model(arrived, entry) if isinstance(arrived, Arrived) else None
 
     async def refresh_user(self, user: Any, handler: Any = None, **_options: Any) -> bool | dict[str, Any]:
         try:
+            if await self._suspended(user.name):  # whatever the directory says, and whether or not it answers
+                return False
             entry = await self.directory.look_up(user.name)
+            found = await self._as_of_now(entry) if entry else None
         except (Unavailable, SQLAlchemyError):
             return True  # who is signed in goes on while the directory is away
-        return model(entry) if entry else False
+        return model(found, entry) if found else False
+
+    async def _suspended(self, name: str) -> bool:
+        async with self.database.read() as session:
+            person = await people.person_named(session, name)
+            return person is not None and person.disabled
+
+    async def _as_of_now(self, entry: Entry) -> Arrived | None:
+        if entry.source == LOCAL or self._seen.get(entry.name) == entry:
+            async with self.database.read() as session:
+                person = await people.person_named(session, entry.name)
+                return None if person is None or person.disabled else await known(session, person)
+        async with self.database.write() as session:
+            (arrived,) = await arrive(session, [entry], default_tenant=self.settings.default_tenant, sign_in=False)
+        self._seen[entry.name] = entry
+        return arrived if isinstance(arrived, Arrived) else None
+
+    def _entry(self, name: str, request: Any, *, found: Arrived | Refused) -> audit.Entry:
+        person = found.id if isinstance(found, Arrived) else None
+        refused = found.why.value if isinstance(found, Refused) else ""
+        address = self.address(request) if request else ""
+        return audit.Entry(
+            action="session.begin", thing=f"person/{name}", person=person, name=name, address=address, refused=refused
+        )
+
+
+def unreachable(error: Exception) -> Refused:
+    """Return what is said where nobody could be asked, with the cause where it is the directory's."""
+    if isinstance(error, Unavailable):  # said in a line: many come at once, and each would have its traceback
+        log.warning("nobody could be asked", extra={"cause": str(error)})
+        return Refused(why=Refusal.UNREACHABLE, cause=error.code if error.code.startswith("ldap_") else "")
+    log.error("nobody could be asked", exc_info=error)
+    return Refused(why=Refusal.UNREACHABLE)
 
 
 def can_be_typed(password: Secret) -> bool:
     return bool(password.reveal()) and "\0" not in password.reveal()
 
 
-def model(entry: Entry) -> dict[str, Any]:
-    groups = list(entry.groups)
-    shown = {"display_name": entry.display_name}
+def model(arrived: Arrived, entry: Entry | None = None) -> dict[str, Any]:
+    groups = list(arrived.tenants)
+    attributes = {name: list(values) for name, values in entry.attributes.items()} if entry else {}
     return {
-        "name": entry.name,
-        "admin": entry.administrator,
+        "name": arrived.name,
+        "admin": arrived.administrator,
         "groups": groups,
-        "auth_state": {"groups": groups},
-        "user_info": shown,
+        "auth_state": {"groups": groups, "user_attributes": attributes},
+        "user_info": {"display_name": arrived.display_name},
     }

@@ -12,12 +12,16 @@ from kqi_hub.db.postgresql import PostgresServer
 from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.i18n import COOKIE, choose, text
 from kqi_hub.jupyterhub import reader
+from kqi_hub.jupyterhub.apply import Apply
 from kqi_hub.jupyterhub.authenticator import NAME, KqiAuthenticator
 from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, Home, SignIn
 from kqi_hub.jupyterhub.progress import PROGRESS
 from kqi_hub.jupyterhub.rest import MakeToken, Verify
+from kqi_hub.jupyterhub.sessions import Sessions
+from kqi_hub.jupyterhub.terms import Terms
 from kqi_hub.runtime import Runtime, kept_secret
 from kqi_hub.settings import STRICT_TRANSPORT, Settings
+from kqi_hub.traits import apply_traits
 from kqi_spawner.backend import ExecutionBackend
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -27,8 +31,11 @@ PAGES = (
     ("/home", Home),
     ("/kqi/first-password", FirstPassword),
     ("/kqi/password", ChangePassword),
+    ("/kqi/terms", Terms),
     ("/kqi/token", MakeToken),
     ("/kqi/verify", Verify),
+    ("/kqi/sessions", Sessions),
+    ("/kqi/apply", Apply),
     *PROGRESS,
 )
 _SPAWNERS = {
@@ -54,11 +61,7 @@ def configure(c: Any, settings: Settings, runtime: Runtime, open_backend: OpenBa
     _service(c, settings, runtime)
     _people(c, settings)
     _servers(c, settings, runtime, open_backend)
-    for name, traits in settings.traits.items():
-        for trait, value in traits.items():
-            setattr(getattr(c, name), trait, value)
-    for path in sorted((settings.state / "config.d").glob("*.py")):
-        exec(compile(path.read_text("utf-8"), str(path), "exec"), {"c": c})  # noqa: S102 - an administrator's own file
+    apply_traits(c, settings)
 
 
 def _hub(c: Any, settings: Settings, runtime: Runtime) -> None:
@@ -127,7 +130,11 @@ def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
             "display": False,
         }
     ]
-    scopes = ["list:users", "admin:users", "read:servers", "servers", "access:services!service=kqi"]
+    scopes = [
+        "servers",  # to start, stop and watch the servers of notebooks
+        "admin:users",  # to add somebody whom the hub has not met yet; it has no narrower scope for that
+        "access:services!service=kqi",
+    ]
     c.JupyterHub.load_roles = [
         {"name": "kqi-service", "scopes": scopes, "services": [SERVICE]},
         {"name": "user", "scopes": ["self", "access:services!service=kqi"]},
@@ -142,7 +149,8 @@ def _people(c: Any, settings: Settings) -> None:
     c.Authenticator.allow_all = True  # who may sign in is the directory's decision
     c.Authenticator.manage_groups = True
     c.Authenticator.enable_auth_state = True
-    c.Authenticator.auth_refresh_age = 60
+    # With the 15 seconds for which the service believes the hub: who is suspended is out within a minute.
+    c.Authenticator.auth_refresh_age = 30
     c.JupyterHub.admin_access = False
 
 

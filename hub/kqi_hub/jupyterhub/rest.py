@@ -3,7 +3,6 @@
 import hmac
 import json
 from datetime import timedelta
-from http import HTTPStatus
 from typing import Any
 
 from jupyterhub.handlers import BaseHandler
@@ -11,10 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from kqi import schema
+from kqi_hub.audit import log as audit
 from kqi_hub.db.engine import Database
+from kqi_hub.directory.arrival import Arrived
 from kqi_hub.directory.base import Refusal, Refused
-from kqi_hub.i18n import choose, text
 from kqi_hub.identity import people, tokens
+from kqi_hub.jupyterhub.answers import problem
+from kqi_hub.jupyterhub.passwords import said_of
 from kqi_hub.runtime import kept_secret
 from kqi_spawner.workload import Secret
 
@@ -35,20 +37,15 @@ class Rest(BaseHandler):  # type: ignore[misc]
         pass
 
     def problem(self, status: int, code: str, **params: Any) -> None:
-        language = choose(self.request.headers.get("Accept-Language", ""))
-        body = schema.Problem(
-            type=f"urn:kqi:error:{code}",
-            title=HTTPStatus(status).phrase,
-            status=status,
-            code=code,
-            detail=text(code, language, params),
-            params=params,
-        )
-        self.set_status(status)
-        self.set_header("Content-Type", "application/problem+json")
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self.set_header("Retry-After", str(params["retry_after_s"]))
-        self.finish(body.model_dump_json())
+        problem(self, status, code, **params)
+
+    def is_service(self) -> bool:
+        """Return whether our own service asks; otherwise the answer is given."""
+        expected = f"Bearer {kept_secret(self.authenticator.settings, 'service-token').reveal()}"
+        if hmac.compare_digest(self.request.headers.get("Authorization", "").encode(), expected.encode()):
+            return True
+        self.problem(401, "token_not_valid")
+        return False
 
     async def credentials(self) -> _Credentials | None:
         """Return what was sent if an attempt is allowed; otherwise the answer is given."""
@@ -72,15 +69,20 @@ class MakeToken(Rest):
             return
         entry = await self.authenticator.check(given.username, Secret(given.password))
         if isinstance(entry, Refused):
-            statuses = {Refusal.WRONG: 401, Refusal.UNREACHABLE: 503}
-            minutes = -(-entry.retry_after_s // 60)
-            self.problem(statuses.get(entry.why, 403), entry.why.value, minutes=minutes)
+            await self.authenticator.refused(given.username, entry, self.request)
+            self._refuse(entry)
             return
         if entry.must_change:
             self.problem(403, "must_change_password")
             return
+        arrived = await self.authenticator.arrive(entry, self.request)
+        if isinstance(arrived, Refused):
+            self._refuse(arrived)
+            return
         try:
-            made = await _made(self.authenticator.database, entry.name, given.name)
+            made = await _made(
+                self.authenticator.database, entry.name, given.name, self.authenticator.address(self.request)
+            )
         except SQLAlchemyError as error:
             self.log.error("no token could be kept", exc_info=error)
             self.problem(503, Refusal.UNREACHABLE.value)
@@ -89,18 +91,30 @@ class MakeToken(Rest):
             self.problem(401, Refusal.WRONG.value)
             return
         # This is a sign-in, too: without a user at the hub, a person of programs alone could never have a server.
-        await self.auth_to_user(await self.authenticator.get_authenticated_user(self, {"entry": entry}))
+        await self.auth_to_user(
+            await self.authenticator.get_authenticated_user(self, {"arrived": arrived, "entry": entry})
+        )
         self.set_status(201)
         self.set_header("Content-Type", "application/json")
         self.finish(made.model_dump_json())
 
+    def _refuse(self, refused: Refused) -> None:
+        statuses = {Refusal.WRONG: 401, Refusal.UNREACHABLE: 503}
+        code, params = said_of(refused)
+        self.problem(statuses.get(refused.why, 403), code, **params)
 
-async def _made(database: Database, person_name: str, name: str) -> schema.NewToken | None:
+
+async def _made(database: Database, person_name: str, name: str, address: str) -> schema.NewToken | None:
     async with database.write() as session:
         person = await people.person_named(session, person_name)
         if person is None:
             return None
         secret, row = await tokens.create(session, person.id, name, lasts=_LIFE)
+        made = audit.written({"name": name, "by": "password"})
+        entry = audit.Entry(
+            action="token.create", thing=f"token/{row.id}", person=person.id, address=address, details=made
+        )
+        await audit.append(session, entry)
     info = schema.Token(
         id=row.id,
         name=row.name,
@@ -115,16 +129,18 @@ class Verify(Rest):
     """`POST /hub/kqi/verify`: our own services ask whether a password is right, so that lock-out is one."""
 
     async def post(self) -> None:
-        expected = f"Bearer {kept_secret(self.authenticator.settings, 'service-token').reveal()}"
-        if not hmac.compare_digest(self.request.headers.get("Authorization", "").encode(), expected.encode()):
-            self.problem(401, "token_not_valid")
+        if not self.is_service():
             return
         given = await self.credentials()
         if given is None:
             return
         entry = await self.authenticator.check(given.username, Secret(given.password))
-        if isinstance(entry, Refused) or entry.must_change:
+        if isinstance(entry, Refused):
+            await self.authenticator.refused(given.username, entry, self.request)
+        arrived = None if isinstance(entry, Refused) or entry.must_change else await self.authenticator.arrive(entry)
+        if not isinstance(arrived, Arrived):
             self.problem(401, Refusal.WRONG.value)
             return
+        said = {"name": arrived.name, "groups": arrived.tenants, "administrator": arrived.administrator}
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"name": entry.name, "groups": entry.groups, "administrator": entry.administrator}))
+        self.finish(json.dumps(said))

@@ -18,7 +18,7 @@ from kqi_hub.runs.store import Filter
 from kqi_hub.runs.watch import Changes
 from kqi_hub.storage.store import Store
 from kqi_hub.web import paging
-from kqi_hub.web.call import Call, Caller, CollectionCaller, feature
+from kqi_hub.web.call import Call, Caller, CollectionCaller, ListCaller, feature
 from kqi_hub.web.paging import Cursor, Limit
 from kqi_hub.web.routes import Routes
 
@@ -48,22 +48,23 @@ capacity = Routes("capacity")
 @trainings.post("/trainings", permission=Permission.RUN_SUBMIT, status=201)
 async def create_training(call: CollectionCaller, body: schema.CreateTraining, runs: Feature) -> schema.Run:
     """Submit a training: the commit is resolved and the dataset frozen now."""
-    source = await runs.resolver.source(body.source)
+    source = await runs.resolver.source(call.person.person, body.source)
     return await _submit(call, runs, asked.training(body, source))
 
 
 @trainings.post("/trainings/{number}/copy", permission=Permission.RUN_SUBMIT, status=201)
 async def copy_training(call: Caller, number: Number, body: schema.CopyTraining, runs: Feature) -> schema.Run:
     """Run it again as it was recorded; what the body gives is taken instead."""
-    source = await runs.resolver.source(body.source)
+    source = await runs.resolver.source(call.person.person, body.source)
     run = await store.one(call.scope, Kind.TRAINING, number)
-    call.tenant = run.tenant
+    # One that another tenant shares is run in a tenant of the person's own.
+    call.tenant = run.tenant if run.tenant in call.person.tenants(call.permission) else None
     return await _submit(call, runs, asked.copied(run, body, source))
 
 
 @notebooks.post("/notebooks", permission=Permission.RUN_SUBMIT, status=201)
 async def create_notebook(call: CollectionCaller, body: schema.CreateNotebook, runs: Feature) -> schema.Run:
-    source = await runs.resolver.source(body.source)
+    source = await runs.resolver.source(call.person.person, body.source)
     return await _submit(call, runs, asked.notebook(body, source))
 
 
@@ -98,11 +99,11 @@ def register(routes: Routes, kind: Kind) -> None:
     name, base = kind.value, f"/{PLURAL[kind]}"
 
     async def list_runs(
-        call: CollectionCaller, runs: Feature, search: Search, limit: Limit = 50, cursor: Cursor = None
+        call: ListCaller, runs: Feature, search: Search, limit: Limit = 50, cursor: Cursor = None
     ) -> schema.Page[schema.Run]:
         """List newest first; `q` is looked for in title, name, memo and command."""
         wanted = Filter(kind=kind, search=search, before=paging.number_after(cursor), limit=limit + 1)
-        scope = call.collection
+        scope = call.listed
         keys = await store.page(scope, wanted)
         found = {run.key: run for run in await store.several(scope, keys[:limit])}
         places = await runs.service.admission.places(

@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kqi import schema
+from kqi_hub.accounts.credentials import Credentials
 from kqi_hub.admission.plan import Ask
 from kqi_hub.data.store import known_sizes
 from kqi_hub.db.scope import TenantScope
@@ -12,21 +14,26 @@ from kqi_hub.runs.model import Kind, Run, Source
 from kqi_hub.runs.service import Wanted
 from kqi_hub.sources.git import Git, shown
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
     """Asks repositories; needs no transaction, so it is used before the first query."""
 
     git: Git
+    credentials: Credentials
 
-    async def source(self, asked: schema.Git | schema.Archive | None) -> Source | None:
+    async def source(self, person: int, asked: schema.Git | schema.Archive | None) -> Source | None:
+        """Return the code as it is recorded; private repositories are asked with what `person` has for their host."""
         if asked is None:
             return None
         if isinstance(asked, schema.Archive):
             return Source(kind="archive", url=asked.origin, rule="archive", sha256=asked.sha256)
         if shown(asked.url) != asked.url[:200]:
             raise Invalid("git_credentials_in_url")
-        found = await self.git.resolve(asked.url, asked.branch, asked.commit)
+        access = await self.credentials.git(person, asked.url)
+        found = await self.git.resolve(asked.url, asked.branch, asked.commit, access)
         return Source(kind="git", url=asked.url, branch=found.branch, commit=found.commit, rule=found.rule)
 
 
@@ -77,6 +84,7 @@ def notebook(body: schema.CreateNotebook, source: Source | None) -> Wanted:
         image=body.image,
         environment=body.environment,
         ask=ask(body.resources),
+        local_dataset=body.local_dataset,
         grace_s=10,
         memo=body.memo,
     )
@@ -92,17 +100,21 @@ def copied(run: Run, body: schema.CopyTraining, source: Source | None) -> Wanted
         command=body.command or run.command,
         source=source or run.source,
         dataset=(body.dataset.id, body.dataset.version) if body.dataset else dataset,
-        parents=run.parents if body.parents is None else body.parents,
-        image=run.image,
-        environment=run.environment if body.environment is None else body.environment,
+        parents=_else(body.parents, run.parents),
+        image=_else(body.image, run.image),
+        environment=_else(body.environment, run.environment),
         ask=ask(body.resources) if body.resources else _ask_of(run),
-        zip=run.zip,
-        stop_at_first_failure=run.stop_at_first_failure,
-        local_dataset=run.local_dataset,
-        grace_s=run.grace_s,
-        memo=run.memo,
-        tags=run.tags,
+        zip=_else(body.zip, run.zip),
+        stop_at_first_failure=_else(body.stop_at_first_failure, run.stop_at_first_failure),
+        local_dataset=_else(body.local_dataset, run.local_dataset),
+        grace_s=_else(body.grace_s, run.grace_s),
+        memo=_else(body.memo, run.memo),
+        tags=_else(body.tags, run.tags),
     )
+
+
+def _else(given: Value | None, recorded: Value) -> Value:
+    return recorded if given is None else given
 
 
 def _ask_of(run: Run) -> Ask:

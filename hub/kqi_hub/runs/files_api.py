@@ -108,6 +108,7 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
     async def put_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
         """Attach a file, also while the run is at work; one of that name is replaced."""
         async with call.platform.database.read() as session:
+            await store.check_change(call.reading(session), kind, number)
             run = await store.one(call.reading(session), kind, number)
         _check_unlocked(run, _plain(name))
         root = runs.files.folder(run.folder / "attach")
@@ -116,11 +117,14 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
                 if file.tell() + len(chunk) > _MAX_ATTACHMENT:
                     raise Invalid("attachment_too_large", bytes=_MAX_ATTACHMENT)
                 file.write(chunk)
+        await call.note("run.attach", f"{kind.value}/{number}", name=name)
 
     async def delete_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
+        await store.check_change(call.scope, kind, number)
         run = await store.one(call.scope, kind, number)
         _check_unlocked(run, _plain(name))
         beneath.remove_file(runs.files.path(run.folder / "attach"), name)
+        await call.note("run.detach", f"{kind.value}/{number}", name=name)
 
     for handler in (list_attachments, get_attachment, put_attachment, delete_attachment):
         handler.__name__ = handler.__name__.replace("attachment", f"{kind.value}_attachment")

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from kqi.schema import OneLine, Phase
 from kqi_hub.admission.plan import Ask
 from kqi_hub.db.scope import Scope, TenantScope
-from kqi_hub.errors import Conflict, NotFound
+from kqi_hub.errors import Conflict, Forbidden, NotFound
 from kqi_hub.i18n import text
 from kqi_hub.identity import people
 from kqi_hub.identity.policy import Permission
@@ -21,6 +21,7 @@ from kqi_hub.runs.prepare import NotReady
 from kqi_hub.runs.reconcile import Reconciler
 from kqi_hub.runs.rows import RunRow
 from kqi_hub.runs.service import RunService, Wanted
+from kqi_hub.terms import service as terms
 from kqi_hub.web.call import Call, Caller, feature
 from kqi_hub.web.routes import Routes
 from kqi_spawner import wire
@@ -79,6 +80,9 @@ async def _run(call: Call, body: Launch, service: RunService) -> Run:
         if run.phase in ENDED:
             raise Conflict("run_ended", kind="notebook", id=run.number, phase=run.phase.value)
         return run
+    version = await terms.keeps_out(call.session, person.id)
+    if version:
+        raise Forbidden("terms_not_accepted", version=version)
     scope = await _scope(call, person)
     query = select(RunRow.number).where(
         RunRow.kind == Kind.NOTEBOOK.value, RunRow.created_by == person.id, RunRow.server == body.server

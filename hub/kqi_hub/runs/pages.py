@@ -14,6 +14,7 @@ from kqi_hub.identity.policy import Permission
 from kqi_hub.runs import api, store, view
 from kqi_hub.runs.model import Kind
 from kqi_hub.runs.store import Filter, Search
+from kqi_hub.terms import service as terms
 from kqi_hub.web.call import Caller, feature
 from kqi_hub.web.hub_session import COOKIE, HubSession
 from kqi_hub.web.render import page
@@ -29,6 +30,8 @@ async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]
     person = await signed_in(call)
     if person is None:
         return session.begin(call.request, HOME)
+    if await terms.keeps_out(call.session, person.person):
+        return RedirectResponse(f"/hub/kqi/terms?next={HOME}", 303)
     tenants = person.tenants(Permission.RUN_READ).values()
     scope = TenantScope(call.session, person=person.person, tenants=tenants, tenant=person.default_tenant)
     keys = await store.page(scope, Filter(kind=Kind.TRAINING, search=Search(), limit=_SHOWN))

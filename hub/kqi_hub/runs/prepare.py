@@ -3,16 +3,18 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kqi import __version__
+from kqi_hub.accounts.credentials import Credentials
 from kqi_hub.datasets.model import Layout
 from kqi_hub.datasets.service import DatasetService
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import Conflict, NotFound
+from kqi_hub.identity.rows import TenantRow
 from kqi_hub.identity.tokens import RunTokens
 from kqi_hub.runs.kinds import Inputs
 from kqi_hub.runs.kinds.inputs import Parent, Tree
@@ -22,7 +24,8 @@ from kqi_hub.sources import archive
 from kqi_hub.sources.git import Git
 from kqi_hub.storage import beneath
 from kqi_hub.storage.blobs import Blobs
-from kqi_hub.storage.store import Store, answering_disk_errors
+from kqi_hub.storage.store import Store, answering_disk_errors, share_tree
+from kqi_hub.tenants import placement
 from kqi_spawner.workload import Access, Mount, StorePath, VolumePath
 
 
@@ -38,19 +41,24 @@ class Preparation:
     git: Git
     datasets: DatasetService
     tokens: RunTokens
+    credentials: Credentials
+    here: placement.Platform
     server: str  # address under which workloads reach the platform
     defaults: Mapping[str, str] = field(default_factory=dict)
-    volumes: Sequence[Volume] = ()
+    sharing: frozenset[str] = frozenset()  # tenants whose workloads share files with the platform by its group
 
     async def inputs(self, run: Run) -> Inputs:
         """Make the run's folders and return what its recipe needs. Raises NotReady, or a KqiError that ends the run."""
-        tree = await self._tree(run)
+        tree, shared = await self._tree(run), run.tenant in self.sharing
+        given = await self._given(run)
         with answering_disk_errors():
             for name in ("output", "attach"):
-                self.files.folder(run.folder / name)
+                self.files.folder(run.folder / name, shared=shared)
             await self._code(run)
             if tree and run.local_dataset:
                 await asyncio.to_thread(self._copy, tree.place, run.folder / "input")
+            if shared:
+                await asyncio.to_thread(self._share, run)
             workspace, archives = self._own(run, "workspaces"), self._own(run, "archives")
             home = self._own(run, "homes") if run.kind is Kind.NOTEBOOK else None
             parents = await asyncio.to_thread(self._parents, run)
@@ -63,17 +71,40 @@ class Preparation:
             home=home,
             workspace=workspace,
             archive=archives,
-            volumes=tuple(
-                _shown(volume) for volume in self.volumes if not volume.tenants or run.tenant in volume.tenants
-            ),
+            registries=await self.credentials.registries(run.person_id),
+            volumes=given.volumes,
+            nodes=given.nodes,
+            shm_mib=given.shm_mib,
+            shared=shared,
             defaults=self.defaults,
+        )
+
+    async def _given(self, run: Run) -> "_Given":
+        """Return what an administrator gives the tenant: volumes of the settings, and what its own settings say."""
+        async with self.database.read() as session:
+            tenant = await session.get_one(TenantRow, run.tenant_id)
+        everybody = [volume for volume in self.here.volumes if not volume.tenants or run.tenant in volume.tenants]
+        seen = {volume.target: volume for volume in everybody}
+        seen |= {path: volume for volume, path in placement.volumes(tenant.expand, run.tenant, self.here)}
+        return _Given(
+            volumes=tuple(_shown(volume, path) for path, volume in seen.items()),
+            nodes=placement.labels(tenant.expand, tenant.nodes),
+            shm_mib=placement.shm_mib(tenant.expand),
         )
 
     def _own(self, run: Run, of: str) -> StorePath:
         """A lasting folder of the person, seen by nobody else."""
         place = StorePath(f"{of}/{run.person}")
-        self.files.folder(place, mode=0o700)
+        self.files.folder(place, mode=0o700, shared=run.tenant in self.sharing)
         return place
+
+    def _share(self, run: Run) -> None:
+        """Let the group do with code and inputs what their owner may, as long as nobody else has been at them."""
+        if run.attempt > 1:
+            return
+        for name in ("git", "input"):
+            if (place := self.files.path(run.folder / name)).exists():
+                share_tree(place)
 
     async def _tree(self, run: Run) -> Tree | None:
         if run.dataset is None:
@@ -93,7 +124,8 @@ class Preparation:
         if run.source is None:
             self.files.folder(run.folder / "git")
         elif run.source.kind == "git":
-            await self.git.clone(run.source.url, run.source.commit, target)
+            access = await self.credentials.git(run.person_id, run.source.url)
+            await self.git.clone(run.source.url, run.source.commit, target, access)
         else:
             await asyncio.to_thread(self._unpack, run.source.sha256, target)
 
@@ -126,5 +158,12 @@ class Preparation:
         return tuple(found)
 
 
-def _shown(volume: Volume) -> Mount:
-    return Mount(source=VolumePath(volume.name), target=volume.target, access=Access(volume.access))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    volumes: tuple[Mount, ...]
+    nodes: Mapping[str, tuple[str, ...]]
+    shm_mib: int | None
+
+
+def _shown(volume: Volume, path: str) -> Mount:
+    return Mount(source=VolumePath(volume.name), target=path, access=Access(volume.access))

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Protocol
 
 from kqi.schema import Phase, StopMode
-from kqi_hub.background import Loop
+from kqi_hub import crash
+from kqi_hub.background.loop import Loop
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.errors import KqiError, Unavailable
 from kqi_hub.identity import tokens
-from kqi_hub.runs import crash, store
+from kqi_hub.runs import store
 from kqi_hub.runs.collect import zip_output
 from kqi_hub.runs.kinds import TABLE
 from kqi_hub.runs.model import Kind, Run, Step, next_step, stop_phase, verdict
@@ -287,6 +288,8 @@ class Reconciler:
                 return True
             await tokens.end_of_run(session, run.key)
             await self.service.let_go(scope, run)
+            await self.service.ends.ended(session, run, phase, reason)
+        self.service.ends.wake()
         log.info("run ended", extra={"run": run.workload, "phase": phase.value, "reason": reason})
         return True
 

@@ -10,6 +10,7 @@ from kqi_hub.db.base import Base, TenantOwned, Words
 
 class RunRow(TenantOwned, Base):
     __tablename__ = "runs"
+    shared_as = ("run", "key")
     key: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(Words(16))
     number: Mapped[int]

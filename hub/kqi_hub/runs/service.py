@@ -17,6 +17,7 @@ from kqi_hub.db.scope import Scope, TenantScope
 from kqi_hub.errors import Conflict, Invalid, NotFound
 from kqi_hub.identity.tokens import Bearer, RunTokens
 from kqi_hub.runs import store
+from kqi_hub.runs.ends import Ends
 from kqi_hub.runs.kinds.contract import FIXED
 from kqi_hub.runs.model import ENDED, Kind, Run, Source, short_name, stop_phase
 from kqi_hub.runs.rows import RunParentRow, RunRow
@@ -54,10 +55,13 @@ class RunService:
     admission: Admission
     datasets: DatasetService
     tokens: RunTokens
+    ends: Ends
 
     async def submit(self, scope: TenantScope, wanted: Wanted) -> Run:
         """Record a run, freeze its dataset, and reserve what it needs or queue it."""
         self.admission.check(wanted.ask)
+        notebook = wanted.kind is Kind.NOTEBOOK
+        await self.admission.check_tenant(scope, scope.tenant, wanted.ask, notebook=notebook)
         check_texts(wanted.command, wanted.environment)
         version = await self._version(scope, wanted)
         parents = [await self._parent(scope, number) for number in dict.fromkeys(wanted.parents)]
@@ -77,6 +81,7 @@ class RunService:
 
     async def start_again(self, scope: TenantScope, kind: Kind, number: int) -> Run:
         """Queue an ended notebook again; one that is at work is answered as it is."""
+        await store.check_change(scope, kind, number)
         run = await store.one(scope, kind, number)
         if run.phase not in ENDED:
             return run
@@ -89,22 +94,29 @@ class RunService:
 
     async def stop(self, scope: TenantScope, kind: Kind, number: int, mode: StopMode) -> Run:
         """Record that it is to stop; a kill may follow a cancel, not the other way round. Idempotent."""
+        await store.check_change(scope, kind, number)
         run = await store.one(scope, kind, number)
         if run.phase in ENDED:
             raise Conflict("run_ended", kind=kind.value, id=number, phase=run.phase.value)
         if run.stop is not StopMode.KILL:
+            await record(scope, "run.stop", f"{kind.value}/{number}", mode=mode.value)
+        await self.let_stop(scope, run, mode)
+        return await store.one(scope, kind, number)
+
+    async def let_stop(self, scope: Scope, run: Run, mode: StopMode) -> None:
+        """Record it for the loop, which acts; one that waits in the queue ends at once."""
+        if run.stop is not StopMode.KILL:
             statement = update(RunRow).where(RunRow.key == run.key).values(stop=mode.value)
             await scope.execute(statement.execution_options(synchronize_session="fetch"))
-            await record(scope, "run.stop", f"{kind.value}/{number}", mode=mode.value)
         if run.phase is Phase.QUEUED:
             ended = stop_phase(mode)
             if await store.move(scope, run, ended, reason="stopped", values={"finished_at": now()}):
                 await self.let_go(scope, run)
-        return await store.one(scope, kind, number)
+                await self.ends.ended(scope.session, run, ended, "stopped")
 
     async def change(self, scope: TenantScope, kind: Kind, number: int, values: Mapping[str, object]) -> Run:
         """Change title, memo, favourite or tags; None leaves one as it is."""
-        row = await store.row(scope, kind, number)
+        row = await store.check_change(scope, kind, number)
         for name in ("title", "memo", "favorite"):
             if values.get(name) is not None:
                 setattr(row, name, values[name])
@@ -117,12 +129,14 @@ class RunService:
 
     async def delete(self, scope: TenantScope, kind: Kind, number: int) -> Run:
         """Forget an ended run; the caller removes its folder after the commit. Raises Conflict for a parent."""
+        await store.check_change(scope, kind, number)
         run = await store.one(scope, kind, number)
         if run.phase not in ENDED:
             raise Conflict("run_active", kind=kind.value, id=number)
         children = await store.children(scope, run.key)
         if children:
             raise Conflict("run_is_parent", kind=kind.value, id=number, child=f"{children[0][0]} {children[0][1]}")
+        await store.leave_children(scope, run.key)
         await scope.delete(await store.row(scope, kind, number))
         if run.dataset is not None and run.version is not None:
             used = await store.uses_dataset(scope, run.dataset, run.version, kind=Kind.TRAINING)
@@ -163,9 +177,9 @@ class RunService:
     async def _version(self, scope: TenantScope, wanted: Wanted) -> Version | None:
         if wanted.dataset is None:
             return None
-        version = await self.datasets.version(scope, *wanted.dataset)
+        version = await self.datasets.version(scope.with_shared(), *wanted.dataset)
         if wanted.kind is Kind.TRAINING and not version.frozen:
-            await self.datasets.freeze(scope, version)
+            await self.datasets.freeze(Scope(scope.session), version)
         return version
 
     async def _parent(self, scope: TenantScope, number: int) -> int:

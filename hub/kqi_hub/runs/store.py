@@ -4,15 +4,18 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi.schema import Phase, StopMode
 from kqi_hub.clock import now
+from kqi_hub.datasets.store import DatasetRow
 from kqi_hub.db.base import kept
-from kqi_hub.db.scope import Scope
+from kqi_hub.db.scope import Scope, TenantScope
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.rows import PersonRow, TenantRow
+from kqi_hub.identity.search import Made
 from kqi_hub.ids import PersonId
 from kqi_hub.runs.model import ACTIVE, EDGES, Kind, Run, Source, numbers_of
 from kqi_hub.runs.rows import RunEventRow, RunParentRow, RunRow, RunTagRow, SequenceRow
@@ -38,10 +41,9 @@ _TAGS = (
 )
 
 
-class Search(BaseModel):
-    """What a list may be narrowed to."""
+class Search(Made):
+    """`q` is looked for in title, name, memo and command."""
 
-    q: str | None = Field(default=None, max_length=255)
     phase: Phase | None = None
     tag: str | None = Field(default=None, max_length=100)
     dataset: int | None = Field(default=None, ge=1, le=2**53 - 1)
@@ -74,6 +76,13 @@ async def row(scope: Scope, kind: Kind, number: int) -> RunRow:
     return found
 
 
+async def check_change(scope: TenantScope, kind: Kind, number: int) -> RunRow:
+    """Return the row if the person may change it. Raises NotFound or Forbidden."""
+    found = await row(scope, kind, number)
+    await scope.check_change(found, "run", found.key, f"{kind.value}/{number}")
+    return found
+
+
 async def one(scope: Scope, kind: Kind, number: int) -> Run:
     found = await _runs(scope, (RunRow.kind == kind.value) & (RunRow.number == number))
     if not found:
@@ -96,6 +105,13 @@ async def at_work(scope: Scope, kind: Kind, person: PersonId) -> list[Run]:
     return await _runs(scope, (RunRow.kind == kind.value) & (RunRow.created_by == person) & _IS_ACTIVE)
 
 
+async def busy(session: AsyncSession, tenant: int) -> int:
+    """Return how many runs are at work in a tenant, or elsewhere with a dataset of it."""
+    datasets = select(DatasetRow.id).where(DatasetRow.tenant_id == tenant)
+    concerned = or_(RunRow.tenant_id == tenant, RunRow.dataset_id.in_(datasets))
+    return (await session.execute(select(func.count()).select_from(RunRow).where(concerned, _IS_ACTIVE))).scalar_one()
+
+
 async def active(scope: Scope) -> list[Run]:
     """Return every run that has not ended."""
     return await _runs(scope, _IS_ACTIVE)
@@ -111,11 +127,11 @@ async def page(scope: Scope, wanted: Filter) -> Sequence[int]:
     """Return up to `limit` keys, newest first."""
     search = wanted.search
     query = select(RunRow.key).where(RunRow.kind == wanted.kind.value).order_by(RunRow.key.desc()).limit(wanted.limit)
+    query = query.where(
+        *search.conditions(RunRow.created_by, RunRow.created_at, RunRow.title, RunRow.name, RunRow.memo, RunRow.command)
+    )
     if wanted.before is not None:
         query = query.where(RunRow.key < wanted.before)
-    if search.q:
-        columns = (RunRow.title, RunRow.name, RunRow.memo, RunRow.command)
-        query = query.where(or_(*[column.icontains(search.q, autoescape=True) for column in columns]))
     if search.phase is not None:
         query = query.where(RunRow.phase == search.phase.value)
     if search.tag is not None:
@@ -161,10 +177,16 @@ async def events(scope: Scope, key: int) -> Sequence[RunEventRow]:
 
 
 async def children(scope: Scope, key: int) -> list[tuple[str, int]]:
-    """Return kind and number of the runs that have this one as parent."""
+    """Return kind and number of the runs that need this parent: trainings, and notebooks that show it now."""
     query = select(RunRow.kind, RunRow.number).join(RunParentRow, RunParentRow.run_key == RunRow.key)
-    found = await Scope(scope.session).execute(query.where(RunParentRow.parent_key == key).order_by(RunRow.key))
+    needed = or_(RunRow.kind == Kind.TRAINING.value, _IS_ACTIVE)
+    found = await Scope(scope.session).execute(query.where(RunParentRow.parent_key == key, needed).order_by(RunRow.key))
     return [(kind, number) for kind, number in found.all()]
+
+
+async def leave_children(scope: Scope, key: int) -> None:
+    """Let go of those that do not need it."""
+    await scope.execute(delete(RunParentRow).where(RunParentRow.parent_key == key))
 
 
 async def set_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:

@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from kqi_hub.accounts.credentials import GitAccess
 from kqi_hub.errors import Invalid, Unavailable
+from kqi_hub.outbound import trust
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -35,52 +37,58 @@ class Git:
     timeout_s: float
     local_paths: bool
     owner: tuple[int, int] | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict)  # variables by which this site reaches others
+    ca_file: Path | None = None  # authorities to believe beside those of the system
 
     def prepare(self) -> None:
         """Write the one configuration that git reads: repositories of other accounts may be cloned."""
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "gitconfig").write_text("[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n", "utf-8")
+        if self.ca_file is not None:
+            trust.write_bundle(self.ca_file, self._authorities)
         if shutil.which("git") is None:
             raise Unavailable("git_missing")
 
-    async def resolve(self, url: str, branch: str | None, commit: str | None) -> Resolved:
+    async def resolve(
+        self, url: str, branch: str | None, commit: str | None, access: GitAccess | None = None
+    ) -> Resolved:
         """Return the full commit. A commit wins over a branch; neither means the repository's default branch."""
         self.check(url)
+        at = _Remote(url, access)
         if commit:
-            return Resolved(commit=await self._commit(url, commit.strip()), branch=branch or "", rule="commit")
+            return Resolved(commit=await self._commit(at, commit.strip()), branch=branch or "", rule="commit")
         if branch:
             _check_ref(branch)
-            found = await self._remote(url, f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}")
+            found = await self._remote(at, f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}")
             for ref in (f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}"):
                 if ref in found:
                     return Resolved(commit=found[ref], branch=branch, rule="branch")
             raise Invalid("git_branch_unknown", branch=branch, url=shown(url))
-        found = await self._remote(url, "HEAD")
+        found = await self._remote(at, "HEAD")
         if "HEAD" not in found:
             raise Invalid("git_empty", url=shown(url))
         return Resolved(commit=found["HEAD"], branch="", rule="default_branch")
 
-    async def clone(self, url: str, commit: str, target: Path) -> None:
+    async def clone(self, url: str, commit: str, target: Path, access: GitAccess | None = None) -> None:
         """Bring `commit` with its submodules to `target`, which must not exist. Whole or not at all."""
         self.check(url)
+        at = _Remote(url, access)
         building = target.with_name(f".{target.name}.building")
         await asyncio.to_thread(shutil.rmtree, building, ignore_errors=True)
         building.mkdir(mode=0o755)
         if self.owner:
             os.chown(building, *self.owner)
         place = ["-C", str(building)]
-        await self._run(url, [*place, "init", "--quiet"])
-        await self._run(url, [*place, "remote", "add", "origin", "--", url])
+        await self._run(at, [*place, "init", "--quiet"])
+        await self._run(at, [*place, "remote", "add", "origin", "--", url])
         try:
-            await self._run(url, [*place, "fetch", "--quiet", "--depth=1", "origin", commit])
+            await self._run(at, [*place, "fetch", "--quiet", "--depth=1", "origin", commit])
         except Invalid:
             # Some servers give out no single commits: take everything.
-            await self._run(
-                url, [*place, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
-            )
-        await self._run(url, [*place, "checkout", "--quiet", "--detach", commit])
+            await self._run(at, [*place, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])
+        await self._run(at, [*place, "checkout", "--quiet", "--detach", commit])
         if (building / ".gitmodules").exists():
-            await self._run(url, [*place, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"])
+            await self._run(at, [*place, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"])
         os.replace(building, target)
 
     def check(self, url: str) -> None:
@@ -94,43 +102,50 @@ class Git:
             return
         raise Invalid("git_url_not_valid", url=shown(url))
 
-    async def _commit(self, url: str, commit: str) -> str:
+    async def _commit(self, at: "_Remote", commit: str) -> str:
         if _SHA.fullmatch(commit.lower()):
             return commit.lower()
         if not _SHORT.fullmatch(commit):
             raise Invalid("git_commit_not_valid", commit=commit[:100])
-        heads = await self._remote(url)
+        heads = await self._remote(at)
         matching = {sha for sha in heads.values() if sha.startswith(commit.lower())}
         if len(matching) == 1:
             return matching.pop()
         raise Invalid("git_commit_short", commit=commit)
 
-    async def _remote(self, url: str, *refs: str) -> dict[str, str]:
-        output = await self._run(url, ["ls-remote", "--quiet", "--", url, *refs])
+    async def _remote(self, at: "_Remote", *refs: str) -> dict[str, str]:
+        output = await self._run(at, ["ls-remote", "--quiet", "--", at.url, *refs])
         pairs = (line.split("\t", 1) for line in output.splitlines() if "\t" in line)
         return {ref: sha for sha, ref in pairs}
 
-    async def _run(self, url: str, arguments: Sequence[str]) -> str:
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *(
-                "-c",
-                "protocol.ext.allow=never",
-                "-c",
-                f"protocol.file.allow={'always' if self.local_paths else 'never'}",
-            ),
-            *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", "-c", "http.lowSpeedTime=30"),
-            *("-c", "http.lowSpeedLimit=100"),
-            *arguments,
-            env=self._environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            user=self.owner[0] if self.owner else None,
-            group=self.owner[1] if self.owner else None,
-            extra_groups=[] if self.owner else None,
-        )
+    async def _run(self, at: "_Remote", arguments: Sequence[str]) -> str:
+        with _offered(at.access) as offer:
+            process = await asyncio.create_subprocess_exec(
+                *("git", "-c", "protocol.ext.allow=never"),
+                *("-c", f"protocol.file.allow={'always' if self.local_paths else 'never'}"),
+                *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", "-c", "http.lowSpeedTime=30"),
+                *("-c", "http.lowSpeedLimit=100", *offer.words),
+                *arguments,
+                env=self._environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=offer.descriptors,
+                user=self.owner[0] if self.owner else None,
+                group=self.owner[1] if self.owner else None,
+                extra_groups=[] if self.owner else None,
+            )
+            text = await self._ended(at, process)
+        if process.returncode != 0:
+            said = _CREDENTIALS.sub("", text[-_MAX_OUTPUT:].strip().replace("\n", " "))
+            if at.access is not None:
+                said = said.replace(at.access.secret.reveal(), "…")  # a server may say what it was told
+            raise Invalid("git_failed", url=shown(at.url), message=said[-500:])
+        return text
+
+    async def _ended(self, at: "_Remote", process: asyncio.subprocess.Process) -> str:
+        """Return all that it said; it is killed when it takes too long."""
         try:
             output, _ = await asyncio.wait_for(process.communicate(), self.timeout_s)
         except (TimeoutError, asyncio.CancelledError) as error:
@@ -139,15 +154,16 @@ class Git:
             await process.wait()
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise Invalid("git_timeout", url=shown(url), seconds=self.timeout_s) from error
-        text = output.decode("utf-8", "replace")
-        if process.returncode != 0:
-            said = _CREDENTIALS.sub("", text[-_MAX_OUTPUT:].strip().replace("\n", " "))[-500:]
-            raise Invalid("git_failed", url=shown(url), message=said)
-        return text
+            raise Invalid("git_timeout", url=shown(at.url), seconds=self.timeout_s) from error
+        return output.decode("utf-8", "replace")
+
+    @property
+    def _authorities(self) -> Path:
+        return self.home / "authorities.pem"
 
     def _environment(self) -> dict[str, str]:
         return {
+            **self.proxies,
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "GIT_CONFIG_GLOBAL": str(self.home / "gitconfig"),
@@ -156,7 +172,42 @@ class Git:
             "GIT_ASKPASS": "/bin/true",
             "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
             "LC_ALL": "C.UTF-8",
+            **({"GIT_SSL_CAINFO": str(self._authorities)} if self.ca_file is not None else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    url: str
+    access: GitAccess | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What git is started with so that it finds a credential, and for no other host than that one."""
+
+    words: tuple[str, ...] = ()
+    descriptors: tuple[int, ...] = ()
+
+
+@contextlib.contextmanager
+def _offered(access: GitAccess | None) -> Iterator[_Offer]:
+    """Yield how git gets at the credential: a file of memory alone, which its helper reads by an inherited descriptor.
+
+    So it is in no argument, variable or file of a disk, also after a crash.
+    """
+    if access is None:
+        yield _Offer()
+        return
+    descriptor = os.memfd_create("credential")
+    try:
+        os.write(descriptor, f"username={access.username}\npassword={access.secret.reveal()}\n".encode())
+        # Git may run as another account, which opens it anew.
+        os.fchmod(descriptor, 0o444)
+        helper = f'!f() {{ test "$1" = get && cat /proc/self/fd/{descriptor}; }}; f'
+        yield _Offer(("-c", f"credential.https://{access.host}.helper={helper}"), (descriptor,))
+    finally:
+        os.close(descriptor)
 
 
 def shown(url: str) -> str:

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from kqi_hub.errors import ConfigError, Unavailable
 from kqi_spawner.workload import StorePath
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,20 +45,66 @@ class Store:
             os.chown(path, *self.owner, follow_symlinks=False)
         return path
 
-    def folder(self, place: StorePath, *, mode: int = 0o755) -> Path:
-        """Make a folder that workloads may write to; one that is there is left as it is."""
+    def folder(self, place: StorePath, *, mode: int = 0o755, shared: bool = False) -> Path:
+        """Make a folder that workloads may write to; one that is there is left as it is, but `shared` where wished."""
         path = self.path(place)
         with answering_disk_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.mkdir(mode=mode)
+                self.own(path)
             except FileExistsError:
-                return path
-            return self.own(path)
+                pass
+            if shared:
+                with _opened(path, _FOLDER) as folder:
+                    _share(folder)
+            return path
 
     def remove(self, place: StorePath) -> None:
-        """Remove a folder and all in it; one that is not there is fine. Links in it are removed, never followed."""
-        remove_tree(self.path(place))
+        """Remove a folder and all in it, or a file; one that is not there is fine. Links are never followed."""
+        path = self.path(place)
+        with suppress(IsADirectoryError, FileNotFoundError, PermissionError):
+            path.unlink()
+        remove_tree(path)
+
+    def size(self, place: StorePath) -> int:
+        """Return the bytes of all files in a folder; what cannot be read is left out."""
+        total, folders = 0, [self.path(place)]
+        while folders:
+            with suppress(OSError), os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        return total
+
+
+def share_tree(path: Path) -> None:
+    """Let the group do what the owner may with a folder and all in it; no link is followed. Blocks."""
+    for _, _, files, folder in os.fwalk(path):
+        _share(folder)
+        for name in files:
+            if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                with _opened(name, _FILE, folder) as file:
+                    _share(file)
+
+
+def _share(descriptor: int) -> None:
+    """What is made in a folder later belongs to its group, too. What others made is theirs to open."""
+    found = os.fstat(descriptor)
+    if os.geteuid() in {0, found.st_uid}:
+        inherited = stat.S_ISGID if stat.S_ISDIR(found.st_mode) else 0
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) | (found.st_mode & stat.S_IRWXU) >> 3 | inherited)
+
+
+@contextmanager
+def _opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, flags, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def syncfs(path: Path) -> None:
@@ -132,7 +180,8 @@ def _is_folder_left(folder: int, name: str) -> bool:
     try:
         os.unlink(name, dir_fd=folder)
     except IsADirectoryError:
-        os.chmod(name, 0o700, dir_fd=folder)
+        with suppress(PermissionError):  # where it is another account's, our group must do
+            os.chmod(name, 0o700, dir_fd=folder)
         return True
     except FileNotFoundError:
         pass

@@ -11,9 +11,11 @@ from pathlib import Path
 from kqi_hub.background.process import started
 from kqi_hub.environments.installer import dying_with_us
 from kqi_hub.i18n import text
+from kqi_hub.supervisor.gate import Gate
 from kqi_hub.supervisor.lock import gone
 
 Say = Callable[[str, str], None]
+Readable = Callable[[str], str | None]
 _BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STEADY_S = 30.0
 _GRACE_S = 10.0
@@ -31,6 +33,8 @@ class Child:
     say: Say
     language: str = "en"
     again: Callable[[], None] = lambda: None  # called at each start but the first
+    readable: Readable = lambda line: line  # a line as people read it; None: not at all
+    gate: Gate | None = None  # at which it waits, loaded, until the supervisor lets it begin
     process: asyncio.subprocess.Process | None = field(default=None)
     _asked: bool = field(default=False)
 
@@ -59,10 +63,13 @@ class Child:
 
     async def _run(self) -> str:
         """Run it once and return how it ended."""
+        environment = dict(self.environment)
+        inherited = self.gate.shown_to(environment) if self.gate else ()
         try:
             self.process = await asyncio.create_subprocess_exec(
                 *dying_with_us(self.command),
-                env=dict(self.environment),
+                env=environment,
+                pass_fds=inherited,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -87,7 +94,9 @@ class Child:
                 continue
             if not line:
                 return
-            self.say(self.name, line.decode("utf-8", "replace").rstrip())
+            text = self.readable(line.decode("utf-8", "replace").rstrip())
+            if text is not None:
+                self.say(self.name, text)
 
     async def _end(self) -> None:
         process = self.process

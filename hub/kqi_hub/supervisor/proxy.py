@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from kqi_hub.settings import Settings, installer_environment
 
 _PACKAGE = Path(__file__).parent / "proxy"
 _OLDEST_NODE = 20
+_LINE = re.compile(r"\S+Z \[ConfigProxy\] (.*)")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")  # it colours its words where `CI` is set, even into a pipe
+# Without a hub there are no routes: pages that are open somewhere ask on and on, ten lines of log each time.
+_OF_NO_HUB = ("error: 404 ", "error: Failed to get custom error page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,21 @@ def find_node(*, machine: bool = True) -> Node:
     if not carried.exists() or script is None:
         raise ConfigError("node_missing")
     return Node(str(carried), (str(carried), str(script)))
+
+
+class Words:
+    """What the proxy says, without its own clock, and without what only means that there is no hub just now."""
+
+    def __init__(self) -> None:
+        self._left_out = False
+
+    def __call__(self, line: str) -> str | None:
+        line = _COLOUR.sub("", line)
+        found = _LINE.fullmatch(line)
+        if found is None:  # goes on with the line before, as a trace does
+            return None if self._left_out else line
+        self._left_out = found[1].startswith(_OF_NO_HUB)
+        return None if self._left_out else found[1]
 
 
 async def install(settings: Settings, node: Node) -> Path:

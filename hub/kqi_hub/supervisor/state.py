@@ -1,10 +1,8 @@
-"""The state folder: made once, whole or not at all."""
+"""Schema and first account: made once, whole or not at all."""
 
 import asyncio
 import os
-import secrets
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -15,41 +13,14 @@ from kqi_hub.db.migrate import is_current, migrate
 from kqi_hub.db.place import place_of
 from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.directory.local import set_password
+from kqi_hub.directory.one_time import one_time_password
 from kqi_hub.errors import ConfigError, Unavailable
 from kqi_hub.identity import people
 from kqi_hub.settings import Settings
+from kqi_hub.supervisor.account import FirstAccount
 from kqi_spawner.workload import Secret
 
 ADMINISTRATOR = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class FirstAccount:
-    """The administrator of a first start, whose password is shown once."""
-
-    name: str
-    password: Secret
-
-
-def prepare_folders(settings: Settings) -> None:
-    """Make the folders. As root, workloads of another account must be able to pass; secrets they cannot enter."""
-    try:
-        settings.state.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            settings.state.chmod(0o755)
-        for folder in (settings.secrets, settings.hub_state):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        run = settings.state / "run"
-        run.mkdir(exist_ok=True)
-        # Entered, not listed, by the workloads' account: the engine keeps a folder for each workload in it.
-        run.chmod(0o711)
-        for folder in (settings.environments, settings.store):
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        probe = settings.state / "run" / ".write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError("state_not_writable", path=settings.state, message=error.strerror or str(error)) from error
 
 
 def migrate_database(settings: Settings) -> str:
@@ -74,7 +45,7 @@ async def first_account(settings: Settings) -> FirstAccount | None:
             # One that was written before, by an installer or by a start that came to nothing, stays what people know.
             place = settings.secrets / "initial-password"
             kept = place.read_text("utf-8").split() if place.exists() else []
-            password = Secret(kept[-1] if kept else one_time_password())
+            password = Secret(kept[-1]) if kept else one_time_password()
             person = await people.ensure_person(session, ADMINISTRATOR, tenant, administrator=True)
             await set_password(session, person.id, password, must_change=True)
             # Written before the commit: a crash in between costs a file, the other order an administrator.
@@ -102,12 +73,6 @@ async def prepared(settings: Settings) -> bool:
             await database.close()
     except (DatabaseError, sqlite3.DatabaseError, psycopg.Error, Unavailable, OSError):
         return False
-
-
-def one_time_password() -> str:
-    """Return a password of 100 bits in groups that can be read out."""
-    letters = "abcdefghjkmnpqrstuvwxyz23456789"
-    return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
 
 
 def _keep(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from kqi_hub.engine import open_local
@@ -17,8 +17,12 @@ from kqi_hub.i18n import text
 from kqi_hub.runtime import Runtime, kept_secret
 from kqi_hub.settings import Settings
 from kqi_hub.storage.store import Store
-from kqi_hub.supervisor import CONFIG_FILE, addresses, proxy, state
+from kqi_hub.supervisor import CONFIG_FILE, addresses, proxy
+from kqi_hub.supervisor.account import FirstAccount
 from kqi_hub.supervisor.children import Child, end_stale
+from kqi_hub.supervisor.folders import prepare_folders
+from kqi_hub.supervisor.gate import Gate
+from kqi_hub.supervisor.ground import Ground
 from kqi_hub.supervisor.lock import only_one
 from kqi_hub.supervisor.work import running_work, stop_work
 from kqi_spawner.errors import BackendError
@@ -46,28 +50,34 @@ async def up(start: Start) -> None:
     check_machine(settings)
     if not settings.state.exists():
         addresses.check_public(settings)
-    state.prepare_folders(settings)
-    with only_one(settings):
+    prepare_folders(settings)
+    with only_one(settings), Gate() as gate:
         end_stale(settings.state / "run")
         runtime = addresses.choose(settings)
-        Store(settings.store).prepare()
-        await asyncio.to_thread(state.migrate_database, settings)
-        for name in ("service-token", "proxy-token", "cookie-secret", "crypt-key"):
-            kept_secret(settings, name)
-        # Before the first account: its password must not be lost to a start that comes to nothing.
-        backend = await _engine(settings)
-        try:
-            first = await state.first_account(settings)
-            told = _told()
-            async with _children(start, runtime, told):
+        told = _told()
+        async with AsyncExitStack() as at_last:
+            async with _children(start, runtime, told, gate):
+                backend, first = await _lay_ground(settings, at_last)
+                gate.open()
                 announcing = asyncio.create_task(_announce(start, runtime, first, backend))
                 stop_too = await _until_told(start, backend, told)
                 announcing.cancel()
             if stop_too:
                 await stop_work(backend, settings)
             start.say("kqi-hub", text("setup.work_stopped" if stop_too else "setup.stopped", start.language))
-        finally:
-            await backend.close()
+
+
+async def _lay_ground(settings: Settings, at_last: AsyncExitStack) -> tuple[LocalBackend, FirstAccount | None]:
+    """Make all that the parts find made."""
+    Store(settings.store).prepare()
+    ground = Ground(settings)
+    await ground.lay_schema()
+    for name in ("service-token", "proxy-token", "cookie-secret", "crypt-key"):
+        kept_secret(settings, name)
+    # Before the first account: its password must not be lost to a start that comes to nothing.
+    backend = await _engine(settings)
+    at_last.push_async_callback(backend.close)
+    return backend, await ground.first_account()
 
 
 def check_machine(settings: Settings) -> None:
@@ -94,13 +104,14 @@ def _told() -> Told:
 
 
 @asynccontextmanager
-async def _children(start: Start, runtime: Runtime, told: Told) -> AsyncIterator[None]:
-    hub = _child(start, "hub", [sys.executable, "-m", "jupyterhub", "-f", CONFIG_FILE])
+async def _children(start: Start, runtime: Runtime, told: Told, gate: Gate) -> AsyncIterator[None]:
+    hub = _child(start, "hub", [sys.executable, "-m", "kqi_hub.jupyterhub.app", "-f", CONFIG_FILE], gate)
+    api = _child(start, "api", [sys.executable, "-m", "kqi_hub.commands.serve"], gate)
     tasks = [
-        asyncio.create_task(_proxy(start, runtime, hub, told)),
-        asyncio.create_task(_environment(start)),
         asyncio.create_task(hub.keep()),
-        asyncio.create_task(_child(start, "api", [sys.executable, "-m", "kqi_hub.commands.serve"]).keep()),
+        asyncio.create_task(api.keep()),
+        asyncio.create_task(_proxy(start, runtime, hub, told, gate)),
+        asyncio.create_task(_environment(start, gate)),
     ]
     try:
         yield
@@ -110,7 +121,8 @@ async def _children(start: Start, runtime: Runtime, told: Told) -> AsyncIterator
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _proxy(start: Start, runtime: Runtime, hub: Child, told: Told) -> None:
+async def _proxy(start: Start, runtime: Runtime, hub: Child, told: Told, gate: Gate) -> None:
+    await gate.passed()
     try:
         node = await asyncio.to_thread(proxy.find_node)
         script = await proxy.install(start.settings, node)
@@ -122,11 +134,13 @@ async def _proxy(start: Start, runtime: Runtime, hub: Child, told: Told) -> None
     child.environment = {**child.environment, "CONFIGPROXY_AUTH_TOKEN": token}
     # A new proxy knows no routes, and the hub looks only once a minute: its own start tells all of them in seconds.
     child.again = hub.restart
+    child.readable = proxy.Words()
     await child.keep()
 
 
-async def _environment(start: Start) -> None:
+async def _environment(start: Start, gate: Gate) -> None:
     """Make the default environment beside everything else; runs that need it are told while it is not there."""
+    await gate.passed()
     if environments.ready(start.settings):
         return
     start.say("setup", text("setup.environment", start.language))
@@ -140,7 +154,7 @@ async def _environment(start: Start) -> None:
     start.say("setup", text("setup.environment_ready", start.language, {"seconds": round(time.monotonic() - began)}))
 
 
-def _child(start: Start, name: str, command: list[str]) -> Child:
+def _child(start: Start, name: str, command: list[str], gate: Gate | None = None) -> Child:
     pid_file = start.settings.state / "run" / f"{name}.pid"
     return Child(
         name=name,
@@ -149,6 +163,7 @@ def _child(start: Start, name: str, command: list[str]) -> Child:
         pid_file=pid_file,
         say=start.say,
         language=start.language,
+        gate=gate,
     )
 
 
@@ -159,7 +174,7 @@ async def _engine(settings: Settings) -> LocalBackend:
         raise ConfigError("engine_not_usable", message=str(error)) from error
 
 
-async def _announce(start: Start, runtime: Runtime, first: state.FirstAccount | None, backend: LocalBackend) -> None:
+async def _announce(start: Start, runtime: Runtime, first: FirstAccount | None, backend: LocalBackend) -> None:
     """Say where to go, once somebody answers there."""
     settings = start.settings
     await _answers(settings, runtime)

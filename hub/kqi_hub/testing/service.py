@@ -9,8 +9,10 @@ from datetime import timedelta
 
 import uvicorn
 
+from kqi_hub.administration.hub import HubSessionInfo
 from kqi_hub.bootstrap import Around, application
 from kqi_hub.db.engine import Database
+from kqi_hub.directory.base import Directory
 from kqi_hub.engine import open_backend
 from kqi_hub.identity import people, tokens
 from kqi_hub.runs.model import Run
@@ -35,6 +37,25 @@ class NoHub:
     async def opened(self, run: Run) -> str | None:
         await asyncio.Event().wait()
         return None
+
+
+class NobodyAtTheHub:
+    """A hub for services without one: nobody is signed in at a browser, and everybody is out at once."""
+
+    async def sessions(self, person: str | None = None) -> list[HubSessionInfo]:
+        return []
+
+    async def end_sessions(self, person: str, session: str | None = None) -> int:
+        return 0
+
+    async def put_out(self, person: str) -> None:
+        pass
+
+    async def forget(self, person: str) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +87,9 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, backend: ExecutionBackend | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, backend: ExecutionBackend | None = None, directory: Directory | None = None
+) -> AsyncIterator[Running]:
     """Run the service over `settings.state` until the block ends; without `backend` on the local engine."""
     settings.state.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(migrate_database, settings)
@@ -81,7 +104,10 @@ async def running(settings: Settings, backend: ExecutionBackend | None = None) -
         client_secret=secret,
         key=secret,
     )
-    app = await application(settings, Around(backend=engine, launcher=NoHub(), service=secret, session=session))
+    around = Around(
+        backend=engine, launcher=NoHub(), service=secret, session=session, hub=NobodyAtTheHub(), directory=directory
+    )
+    app = await application(settings, around)
     # With the protocol named, asyncio switches Nagle's algorithm off, as it does for sockets of its own.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kqi import __version__
+from kqi import __version__, schema
 from kqi_hub.settings import STRICT_TRANSPORT
 from kqi_hub.web import problems
 from kqi_hub.web.call import Platform
@@ -49,14 +49,11 @@ def create(platform: Platform, api: Iterable[Routes], pages: Iterable[Routes], l
 
 
 def _described(app: FastAPI) -> dict[str, Any]:
-    """Return the description with problem details under their own media type, which FastAPI has no word for."""
+    """Return the description, with the problem details to which every operation refers."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
-        for methods in document["paths"].values():
-            for operation in methods.values():
-                for status, answer in operation["responses"].items():
-                    if status >= "400" and "application/json" in answer.get("content", {}):
-                        answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+        problem = schema.Problem.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        document["components"]["schemas"] |= {**problem.pop("$defs", {}), "Problem": problem}
         app.openapi_schema = document
     return app.openapi_schema
 

@@ -1,7 +1,7 @@
 """One request as a handler sees it: who calls, with which permission, in which transaction."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -9,20 +9,26 @@ from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from kqi_hub.audit import log as audit
+from kqi_hub.audit.act import Act, entry_of
+from kqi_hub.audit.refusals import Refusals
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
-from kqi_hub.db.scope import TenantScope
+from kqi_hub.db.scope import Origin, Reach, TenantScope
 from kqi_hub.errors import Forbidden, NotSignedIn
 from kqi_hub.i18n import COOKIE, LANGUAGES, choose
 from kqi_hub.identity import people, tokens
 from kqi_hub.identity.model import Principal
-from kqi_hub.identity.policy import Permission
+from kqi_hub.identity.policy import OVER, Permission
+from kqi_hub.identity.rows import TokenRow
 from kqi_hub.settings import Settings
+from kqi_hub.terms import service as terms
+from kqi_hub.vault import Vault
 from kqi_spawner.workload import Secret
 
 Feature = TypeVar("Feature")
 SignIn = Callable[[Request], Awaitable[Principal | None]]
-_SAFE = {"GET", "HEAD", "OPTIONS"}
+_OWN = {Permission.SIGNED_IN, Permission.ACCOUNT_MANAGE}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +38,10 @@ class Platform:
     settings: Settings
     database: Database
     service: Secret
+    vault: Vault
     browser: SignIn
+    refusals: Refusals
+    everybody: frozenset[Permission] = frozenset()  # rights over the platform that all have here
     features: dict[type[Any], Any] = field(default_factory=dict)
 
 
@@ -46,6 +55,7 @@ class Call:
     principal: Principal | None
     tenant: str | None
     language: str
+    shared: bool = False
     after: list[Callable[[], None]] = field(default_factory=list)
     opened: AsyncSession | None = None
 
@@ -71,24 +81,65 @@ class Call:
 
     @property
     def scope(self) -> TenantScope:
-        """The caller's rows: all tenants where they have the route's permission; new rows go to the one chosen."""
+        """What exists for the caller in all their tenants, and what is shared; new rows go to the one chosen."""
         return self.reading(self.session)
 
     def reading(self, session: AsyncSession) -> TenantScope:
         """The same rows in a transaction of the handler's own, for what must not wait for the file system."""
-        allowed = self.person.tenants(self.permission)
-        return TenantScope(
-            session,
-            person=self.person.person,
-            tenants=allowed.values(),
-            tenant=self.person.choose(self.permission, self.tenant),
-        )
+        return self._scope(session, self.person.seen(self.permission)).with_shared()
+
+    @property
+    def listed(self) -> TenantScope:
+        """The rows of the one tenant chosen, or instead those that others share with it and with the caller."""
+        return self.collection.only_shared() if self.shared else self.collection
 
     @property
     def collection(self) -> TenantScope:
         """The rows of the one tenant chosen."""
-        tenant = self.person.choose(self.permission, self.tenant)
-        return TenantScope(self.session, person=self.person.person, tenants=[tenant], tenant=tenant)
+        return self._scope(self.session, [self.person.choose(self.permission, self.tenant)])
+
+    def _scope(self, session: AsyncSession, tenants: Collection[int]) -> TenantScope:
+        person = self.person
+        reach = Reach(
+            own=frozenset(person.tenants(self.permission).values()),
+            whole=person.whole(self.permission),
+            archived=person.archived,
+            recipient=person.recipient,
+        )
+        return TenantScope(
+            session,
+            person=person.person,
+            tenants=tenants,
+            tenant=person.choose(self.permission, self.tenant),
+            origin=self.origin,
+            reach=reach,
+        )
+
+    @property
+    def act(self) -> Act:
+        """The caller in this transaction, for what belongs to no scope of a tenant's things."""
+        return self.acting(self.session)
+
+    def acting(self, session: AsyncSession) -> Act:
+        """The caller in a transaction that a handler ends before it answers."""
+        return Act(session=session, person=self.person, origin=self.origin)
+
+    async def note(self, action: str, thing: str, *, tenant: int | None = None, **details: object) -> None:
+        """Put on record what the caller did beyond any one tenant, in the handler's transaction."""
+        await self.act.note(action, thing, tenant=tenant, **details)
+
+    def entry(self, action: str, thing: str, *, refused: str = "", details: str = "{}") -> audit.Entry:
+        """Return the entry of the audit log for something that the caller did or was refused."""
+        return entry_of(self.person, self.origin, action, thing, refused=refused, details=details)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(address=address_of(self.request), token=self.principal.token if self.principal else None)
+
+
+def address_of(request: Request) -> str:
+    """Return the network address that a request came from."""
+    return request.client.host if request.client else ""
 
 
 def feature(kind: type[Feature]) -> Any:
@@ -120,8 +171,9 @@ async def _call(request: Request, _scheme: Annotated[object, Security(_bearer)] 
         _check_service(request, platform)
     elif permission is not Permission.PUBLIC:
         call.principal = await _sign_in(request, platform)
+        request.state.caller = call
         call.speak(call.principal.language)
-        _check_permission(call.principal, permission)
+        _check_permission(call.principal, permission, platform.everybody)
     return call
 
 
@@ -135,32 +187,58 @@ async def _collection_call(
     return call
 
 
+async def _list_call(
+    call: Annotated[Call, Depends(_collection_call)],
+    shared: Annotated[bool, Query(description="Only what others share with the caller or the tenant")] = False,
+) -> Call:
+    call.shared = shared
+    return call
+
+
 Caller = Annotated[Call, Depends(_call)]
 CollectionCaller = Annotated[Call, Depends(_collection_call)]
+ListCaller = Annotated[Call, Depends(_list_call)]
 
 
 async def _sign_in(request: Request, platform: Platform) -> Principal:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme:
-        found = await _by_token(platform, text.strip()) if scheme.lower() in {"bearer", "token"} else None
+        known = scheme.lower() in {"bearer", "token"}
+        found = await _by_token(request, platform, text.strip()) if known else None
         if found is None:
             raise NotSignedIn("token_not_valid")
         return found
     principal = await platform.browser(request)
     if principal is None:
         raise NotSignedIn("not_signed_in")
+    async with platform.database.read() as session:
+        await _check_terms(session, request, principal)
     return principal
 
 
-async def _by_token(platform: Platform, text: str) -> Principal | None:
+async def _by_token(request: Request, platform: Platform, text: str) -> Principal | None:
     at = now()
     async with platform.database.read() as session:
         found = await tokens.find(session, text, at)
         principal = await people.principal(session, found[1], found[0]) if found else None
-    if found and tokens.stale(found[0], at):
+        if principal and found and not principal.suspended:
+            await _check_terms(session, request, principal, found[0])
+    if found and principal and not principal.suspended and tokens.stale(found[0], at):
         async with platform.database.write() as session:
-            await tokens.used(session, found[0].id, at)
+            await tokens.used(session, found[0].id, at, address_of(request))
     return principal
+
+
+async def _check_terms(
+    session: AsyncSession, request: Request, principal: Principal, token: TokenRow | None = None
+) -> None:
+    """Raise Forbidden for who has yet to accept the terms; their own account they may see and change, to do so."""
+    endpoint = request.scope["endpoint"]
+    if endpoint.before_terms or endpoint.permission in _OWN:
+        return
+    version = await terms.keeps_out(session, principal.person, token)
+    if version:
+        raise Forbidden("terms_not_accepted", version=version)
 
 
 def _check_service(request: Request, platform: Platform) -> None:
@@ -171,11 +249,13 @@ def _check_service(request: Request, platform: Platform) -> None:
     raise NotSignedIn("token_not_valid")
 
 
-def _check_permission(principal: Principal, permission: Permission) -> None:
-    if permission is Permission.SIGNED_IN:
+def _check_permission(principal: Principal, permission: Permission, everybody: Collection[Permission]) -> None:
+    """Raise Forbidden for who is suspended, or has the right nowhere; in which tenants, their scope says."""
+    if principal.suspended:
+        raise Forbidden("account_disabled")
+    over = OVER.get(permission)
+    if permission is Permission.SIGNED_IN or (permission in everybody and principal.lets_over(permission)):
         return
-    if permission is Permission.PLATFORM:
-        if not principal.administrator or principal.run_key is not None:
-            raise Forbidden("not_permitted", permission=permission.value)
-    elif not principal.tenants(permission):
-        raise Forbidden("not_permitted", permission=permission.value)
+    if principal.may(permission) or principal.anywhere(permission) or (over is not None and principal.may(over)):
+        return
+    raise Forbidden("not_permitted", permission=permission.value)

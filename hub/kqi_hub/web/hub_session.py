@@ -10,17 +10,22 @@ import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import httpx
 from cryptography.fernet import Fernet, InvalidToken
 from fastapi import Request
+from sqlalchemy import delete, insert, update
 from starlette.responses import RedirectResponse, Response
 
+from kqi_hub.clock import now
+from kqi_hub.db.base import kept
 from kqi_hub.db.engine import Database
 from kqi_hub.errors import Forbidden, Invalid, NotSignedIn, Unavailable
 from kqi_hub.identity import people
 from kqi_hub.identity.model import Principal
+from kqi_hub.identity.rows import BrowserSessionRow
 from kqi_spawner.workload import Secret
 
 COOKIE = "kqi-session"
@@ -29,8 +34,21 @@ _STATE = "kqi-oauth-state"
 _PATH = "/services/kqi/"
 _TRUST_S = 15.0
 _REMEMBERED = 10_000
+# From where a session was used is for people to see; written at most this often, so that reads stay reads.
+_NOTE_S = 300.0
 _LIFE_S = 14 * 86_400
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """Whose session it is by the hub's last word, which holds `until`; `ended` once the hub knows it no more."""
+
+    name: str
+    number: str
+    until: float
+    noted: float = float("-inf")
+    ended: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +61,7 @@ class HubSession:
     client_id: str
     client_secret: Secret
     key: Secret
-    _known: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)
+    _known: OrderedDict[str, "_Known"] = field(default_factory=OrderedDict)
     _client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=10, trust_env=False))
 
     async def principal(self, request: Request) -> Principal | None:
@@ -56,12 +74,19 @@ class HubSession:
             given = request.headers.get("x-kqi-csrf", "") or request.query_params.get("_csrf", "")
             if not secrets.compare_digest(given.encode(), self.csrf(cookie).encode()):
                 raise Forbidden("csrf_token_missing")
-        name = await self._who(token, request.cookies.get(_HUB_SESSION, ""))
-        if name is None:
+        known = await self._who(token, request.cookies.get(_HUB_SESSION, ""))
+        if known is None:
             return None
         async with self.database.read() as session:
-            person = await people.person_named(session, name)
-            return await people.principal(session, person) if person and not person.disabled else None
+            person = await people.person_named(session, known.name)
+            # Whose session has ended with their account is told so; with any other end, they are nobody.
+            if person is None or (known.ended and not person.disabled):
+                return None
+            principal = await people.principal(session, person)
+        if not known.ended and time.monotonic() - known.noted > _NOTE_S:
+            known.noted = time.monotonic()
+            await self._note(known, principal.person, request)
+        return principal
 
     def csrf(self, cookie: str) -> str:
         """Return the token that forms and scripts of this session send back."""
@@ -122,26 +147,50 @@ class HubSession:
             raise NotSignedIn("not_signed_in")
         return token
 
-    async def _who(self, token: str, hub_session: str) -> str | None:
+    async def _who(self, token: str, hub_session: str) -> _Known | None:
         # A sign-out takes the hub's cookie away: what is remembered of a session holds only together with it.
         key = hashlib.sha256(f"{token} {hub_session}".encode()).hexdigest()
         known = self._known.get(key)
-        if known and known[0] > time.monotonic():
-            return known[1]
+        if known and known.until > time.monotonic():
+            return known
         try:
             answer = await self._client.get(f"{self.hub_url}/api/user", headers={"Authorization": f"token {token}"})
         except httpx.HTTPError as error:
             if known:
-                return known[1]  # the hub restarts: who was signed in goes on
+                return known  # the hub restarts: who was signed in goes on
             raise Unavailable("hub_unreachable") from error
-        self._known.pop(key, None)
-        name = answer.json().get("name") if answer.status_code == 200 else None
+        said = answer.json() if answer.status_code == 200 else {}
+        name = said.get("name")
         if not isinstance(name, str):
-            return None
-        self._known[key] = (time.monotonic() + _TRUST_S, name)
+            if known:
+                known.ended = True
+            return known
+        self._known.pop(key, None)
+        fresh = _Known(name=name, number=str(said.get("token_id", "")), until=time.monotonic() + _TRUST_S)
+        if known:
+            fresh.noted = known.noted
+        self._known[key] = fresh
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return name
+        return fresh
+
+    async def _note(self, known: _Known, person: int, request: Request) -> None:
+        """Keep from where a session was last used, for its person and administrators to see."""
+        address = request.client.host if request.client else ""
+        seen = {
+            "address": kept(address)[:64],
+            "agent": kept(request.headers.get("user-agent", ""))[:255],
+            "used_at": now(),
+        }
+        mine = (BrowserSessionRow.token == known.number) & (BrowserSessionRow.person_id == person)
+        async with self.database.write() as session:
+            done = await session.execute(update(BrowserSessionRow).where(mine).values(**seen))
+            if done.rowcount == 0:  # type: ignore[attr-defined]
+                long_ago = now() - timedelta(seconds=2 * _LIFE_S)
+                stale = (BrowserSessionRow.used_at < long_ago) | (BrowserSessionRow.token == known.number)
+                await session.execute(delete(BrowserSessionRow).where(stale))
+                row = {"token": known.number, "person_id": person, "began_at": now()}
+                await session.execute(insert(BrowserSessionRow).values(**row, **seen))
 
     def _opened(self, cookie: str | None) -> str | None:
         return self._decrypted(cookie, _LIFE_S)

@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kqi import schema
+from kqi.faults import explain
 from kqi_hub.errors import KqiError, TooMany, Unavailable
-from kqi_hub.i18n import choose, text
+from kqi_hub.i18n import Phrase, choose, text
+from kqi_hub.web.call import Call
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -31,10 +33,8 @@ def problem(
     params: dict[str, Any] | None = None,
     errors: list[schema.FieldError] | None = None,
 ) -> JSONResponse:
-    language = choose(request.headers.get("accept-language", ""), getattr(request.state, "language", None))
-    plain = {
-        key: value if isinstance(value, int | float | bool) else str(value) for key, value in (params or {}).items()
-    }
+    language = _language(request)
+    plain = {key: _plain(value, language) for key, value in (params or {}).items()}
     body = schema.Problem(
         type=f"urn:kqi:error:{code}",
         title=HTTPStatus(status).phrase,
@@ -47,9 +47,21 @@ def problem(
     return JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE, headers={"Content-Language": language})
 
 
+def _plain(value: object, language: str) -> int | float | str:
+    if isinstance(value, Phrase):
+        return value.said(language)
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _language(request: Request) -> str:
+    return choose(request.headers.get("accept-language", ""), getattr(request.state, "language", None))
+
+
 async def _known(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, KqiError):
         raise error
+    if error.status == 403:
+        await _on_record(request, error.code)
     if error.status >= 500:
         log.error("request failed", extra={"code": error.code}, exc_info=error)
     response = problem(request, error.status, error.code, dict(error.params))
@@ -62,13 +74,22 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     return response
 
 
+async def _on_record(request: Request, code: str) -> None:
+    """Put on record that somebody who is known was refused; by what the description of the API calls the operation."""
+    call = getattr(request.state, "caller", None)
+    if isinstance(call, Call):
+        thing = request.url.path.removeprefix("/services/kqi/").removeprefix("api/v1/")
+        await call.platform.refusals.note(call.entry(request.scope["endpoint"].__name__, thing, refused=code))
+
+
 async def _unreadable(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
+    language = _language(request)
     faults = [
         schema.FieldError(
             field=".".join(str(part) for part in fault["loc"])[:200].encode("utf-8", "replace").decode(),
-            message=str(fault["msg"])[:500],
+            message=explain(fault, language)[:500],
         )
         for fault in error.errors()[:50]
     ]

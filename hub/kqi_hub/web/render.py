@@ -23,6 +23,7 @@ def page(call: Call, name: str, **values: object) -> Response:
     def translate(key: str, **params: object) -> str:
         return text(key, call.language, params)
 
+    values = {"notes": call.platform.settings.texts.shown(call.language), **values}
     body = _templates().get_template(name).render(t=translate, language=call.language, languages=NAMES, **values)
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "Content-Language": call.language}
     answer = HTMLResponse(body, headers=headers)

@@ -17,6 +17,7 @@ from kqi_spawner.jupyterhub.launch_context import LaunchContext
 from kqi_spawner.jupyterhub.run_server import TOKEN, RunServer
 from kqi_spawner.kubernetes.backend import KubernetesBackend
 from kqi_spawner.kubernetes.overlay import Rules, laid_over
+from kqi_spawner.kubernetes.spaces import Spaces
 from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Phase, Waiting
 from kqi_spawner.workload import Workload
@@ -131,9 +132,9 @@ class KqiKubeSpawner(RunServer, RepairedKubeSpawner):
             raise self.refusal("spawn.not_answering", "not_answering", seconds=seconds, message=words) from error
         return url
 
-    async def _backend(self) -> KubernetesBackend:
+    async def _backend(self) -> KubernetesBackend | Spaces:
         backend = await self.engine.backend()
-        if not isinstance(backend, KubernetesBackend):
+        if not isinstance(backend, KubernetesBackend | Spaces):
             raise BackendError(f"this Spawner is for Kubernetes, the engine is {type(backend).__name__}")
         return backend
 

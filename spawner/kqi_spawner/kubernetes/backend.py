@@ -6,6 +6,7 @@ import fnmatch
 import logging
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from kqi_spawner.kubernetes.cache import Cache
 from kqi_spawner.kubernetes.client import ApiError, Client, Gone
 from kqi_spawner.kubernetes.observe import SeenPod, status
 from kqi_spawner.kubernetes.overlay import Shape
-from kqi_spawner.kubernetes.settings import KubernetesSettings
+from kqi_spawner.kubernetes.settings import KubernetesSettings, Who
 from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Capacity, Phase, WorkloadStatus
 from kqi_spawner.workload import Secret, Workload
@@ -60,22 +61,27 @@ class KubernetesBackend:
         """Begin it as on every engine; `shape` may add to the pod."""
         if self._cache.knows(workload.name):
             return
-        job = manifest.job(workload, self._image(workload.image), self._settings)
+        image = self._image(workload.image)
+        job = manifest.job(workload, image, self._settings)
         if shape is not None:
             job["spec"]["template"] = shape(job["spec"]["template"])
-        hidden = manifest.secret(workload, self._settings)
+        own = (manifest.secret(workload, self._settings), manifest.pull_secret(workload, image, self._settings))
+        hidden = [one for one in own if one is not None]
         await asyncio.to_thread(self._open_log, workload)
-        if hidden is not None:
-            await self._create(self._secrets, hidden)
+        for one in hidden:
+            await self._create(self._secrets, one)
         try:
             made = await self._create(self._jobs, job)
         except CannotStart:
-            if hidden is not None:
-                await self._client.delete(f"{self._secrets}/{workload.name}")
+            await self._delete_secrets(workload.name)
             raise
         self._cache.put_job(made)
-        if hidden is not None:
-            await self._tie(workload.name, made)
+        for one in hidden:
+            await self._tie(one["metadata"]["name"], made)
+
+    def knows(self, name: WorkloadName) -> bool:
+        """Whether it was started, and not yet forgotten, as far as has been heard."""
+        return self._cache.knows(name)
 
     async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
         return {name: self._status(name) for name in names}
@@ -96,7 +102,7 @@ class KubernetesBackend:
         seen = self._status(name)
         if seen.phase is Phase.ABSENT:
             # A crash between the two can have left this.
-            await self._client.delete(f"{self._secrets}/{name}")
+            await self._delete_secrets(name)
             return
         if seen.phase not in _ENDED:
             raise BackendError(f"{name} has not ended ({seen.phase.value})")
@@ -104,7 +110,7 @@ class KubernetesBackend:
         if pod is not None and pod.kept:
             await self._release(pod)
         await self._client.delete(f"{self._jobs}/{name}", {"propagationPolicy": "Background"})
-        await self._client.delete(f"{self._secrets}/{name}")
+        await self._delete_secrets(name)
         if pod is not None and not pod.over:
             await self._client.delete(f"{self._pods}/{pod.name}", {"gracePeriodSeconds": 1})
         self._cache.forget(name)
@@ -130,6 +136,10 @@ class KubernetesBackend:
 
     def changes(self) -> AsyncIterator[WorkloadName]:
         return self._cache.changes()
+
+    def told(self, queue: asyncio.Queue[WorkloadName]) -> AbstractContextManager[None]:
+        """The same into a queue that several may fill."""
+        return self._cache.told(queue)
 
     async def address(self, name: WorkloadName, port: int) -> tuple[str, int]:
         pod = self._cache.pod(name)
@@ -189,24 +199,28 @@ class KubernetesBackend:
             return await self._client.create(path, body)
         except ApiError as error:
             if error.status == 409:
-                return await self._ours(path, body)
+                return await self._ours(path, body, labels.ours(self._settings.platform, body["metadata"]["name"]))
             if error.status in {400, 403, 404, 422} and "exceeded quota" not in error.message:
                 raise CannotStart(error.message) from error
             raise
 
-    async def _tie(self, name: WorkloadName, job: manifest.Manifest) -> None:
+    async def _delete_secrets(self, name: WorkloadName) -> None:
+        for one in (name, manifest.pull_name(name)):
+            await self._client.delete(f"{self._secrets}/{one}")
+
+    async def _tie(self, name: str, job: manifest.Manifest) -> None:
         """Whoever removes the Job, its secrets go with it. It runs already: a fault here is none of the start."""
         try:
             await self._client.merge(f"{self._secrets}/{name}", manifest.owned_by(job))
         except BackendError as error:
-            log.warning("secrets were not tied to their workload", extra={"workload": name, "cause": str(error)[:200]})
+            log.warning("secrets were not tied to their workload", extra={"secret": name, "cause": str(error)[:200]})
 
-    async def _ours(self, path: str, body: manifest.Manifest) -> dict[str, Any]:
-        meta = body["metadata"]
-        found = await self._client.get(f"{path}/{meta['name']}")
-        if found["metadata"].get("labels", {}).items() >= meta["labels"].items():
+    async def _ours(self, path: str, body: manifest.Manifest, known_by: Mapping[str, str]) -> dict[str, Any]:
+        name = body["metadata"]["name"]
+        found = await self._client.get(f"{path}/{name}")
+        if found["metadata"].get("labels", {}).items() >= known_by.items():
             return found
-        raise CannotStart(f"{body['kind']} {meta['name']} in {self._settings.namespace} belongs to somebody else")
+        raise CannotStart(f"{body['kind']} {name} in {self._settings.namespace} belongs to somebody else")
 
     async def _end_pod(self, pod: SeenPod, grace_s: float) -> None:
         if not pod.stopped and not pod.ending:
@@ -232,6 +246,8 @@ class KubernetesBackend:
         log.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
+            if self._settings.who_is(workload.tenant) is not Who.ACCOUNT:
+                os.fchmod(descriptor, 0o660)
             if os.geteuid() == 0:
                 os.fchown(descriptor, *self._settings.user)
         finally:

@@ -1,8 +1,8 @@
 """What was last heard of our Jobs and pods, and who wants to know when that changes."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -127,10 +127,16 @@ class Cache:
 
     async def changes(self) -> AsyncIterator[WorkloadName]:
         queue: asyncio.Queue[WorkloadName] = asyncio.Queue()
-        self._readers.add(queue)
-        try:
+        with self.told(queue):
             while True:
                 yield await queue.get()
+
+    @contextmanager
+    def told(self, queue: asyncio.Queue[WorkloadName]) -> Iterator[None]:
+        """Put every name that is to be looked at into the queue."""
+        self._readers.add(queue)
+        try:
+            yield
         finally:
             self._readers.discard(queue)
 

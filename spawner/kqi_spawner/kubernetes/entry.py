@@ -4,7 +4,7 @@ import shlex
 
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.shell import INSIDE, assign, export, exportable, function, link_lines, words
-from kqi_spawner.workload import Secret, Workload
+from kqi_spawner.workload import Access, Secret, Workload
 
 LOG = "/kqi/.log"
 SECRETS_FILE = "environment"
@@ -13,8 +13,11 @@ _SECRETS = f"/kqi/.secrets/{SECRETS_FILE}"
 _TOOLS = "/kqi/tools/bin"
 
 
-def script(workload: Workload) -> str:
-    """Return the text of `sh -c`. All output goes to the log file of the store, from the first byte."""
+def script(workload: Workload, *, shared: bool = False) -> str:
+    """Return the text of `sh -c`. All output goes to the log file of the store, from the first byte.
+
+    `shared`: it runs as somebody whose files the platform's account sees to by the group that both are in.
+    """
     # A shell drops names that it could not set itself.
     odd = {name: value for name, value in workload.environment.items() if not exportable(name) and name != "PATH"}
     env = ["env", "--", *(f"{name}={value}" for name, value in sorted(odd.items()))] if odd else []
@@ -24,6 +27,8 @@ def script(workload: Workload) -> str:
         f'export PATH="${{PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}}:{_TOOLS}"',
         f". {_SECRETS}" if workload.secrets else ":",
         assign("_kqi_own_processes", "yes"),
+        assign("_kqi_umask", "002" if shared else "022"),
+        assign("_kqi_shared", _results(workload) if shared else ""),
         assign("_kqi_workdir", workload.workdir),
         *(assign(f"_kqi_{name}", "") for name in ("data_kib", "layer", "own")),
         function("_kqi_links", link_lines((link.target, link.to) for link in workload.links)),
@@ -31,6 +36,12 @@ def script(workload: Workload) -> str:
         INSIDE.read_text(encoding="utf-8"),
     ]
     return "\n".join(lines)
+
+
+def _results(workload: Workload) -> str:
+    """Return the folders below /kqi that it writes to, for one line of a shell."""
+    written = (mount.target for mount in workload.mounts if mount.access is Access.READ_WRITE)
+    return " ".join(sorted(target for target in written if target.startswith("/kqi/") and " " not in target))
 
 
 def secrets_text(workload: Workload) -> str:

@@ -1,11 +1,16 @@
 """Labels and annotations by which our objects are known."""
 
+import hashlib
+import re
 from typing import Any
 
 from kqi_spawner.names import WorkloadName, checked_name
+from kqi_spawner.workload import Workload
 
 PLATFORM = "kqi.io/platform"
 WORKLOAD = "kqi.io/workload"
+# Whose it is: labels to choose by, annotations with the names word for word.
+PERSON, TENANT = "kqi.io/person", "kqi.io/tenant"
 # On a Job: where in the store its output is.
 LOG = "kqi.io/log"
 # On a Job or pod that somebody asked to end.
@@ -14,10 +19,24 @@ STOPPED = "kqi.io/stopped"
 NO_POD = "involvedObject.kind=Job,reason=FailedCreate"
 # Keeps the account of a pod that is being ended until it was read.
 KEPT = "kqi.io/kept"
+_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
 def ours(platform: str, name: WorkloadName) -> dict[str, str]:
     return {"app.kubernetes.io/managed-by": "kqi", PLATFORM: platform, WORKLOAD: name}
+
+
+def whose(workload: Workload) -> dict[str, str]:
+    """Return whose a workload is, word for word."""
+    return {key: name for key, name in ((PERSON, workload.person), (TENANT, workload.tenant)) if name}
+
+
+def values(names: dict[str, str]) -> dict[str, str]:
+    """Return names as values of labels: as they are where they can be, else by a part of their hash."""
+    return {
+        key: name if _VALUE.fullmatch(name) else f"x-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+        for key, name in names.items()
+    }
 
 
 def selector(platform: str) -> str:

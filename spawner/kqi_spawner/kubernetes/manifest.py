@@ -1,13 +1,15 @@
 """A workload as Kubernetes objects: plain dictionaries from pure functions."""
 
+import base64
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.kubernetes import entry, labels
-from kqi_spawner.kubernetes.settings import Cards, KubernetesSettings, Toleration
+from kqi_spawner.kubernetes.settings import Cards, KubernetesSettings, Toleration, Who
 from kqi_spawner.workload import Access, Mount, VolumePath, Workload
 
 MAIN = "main"
@@ -23,6 +25,8 @@ SECRETS_AT = "/kqi/.secrets"
 # Names of volumes, apart from those that an administrator may add.
 STORE, MEMORY, SCRATCH, SECRETS = "kqi-store", "kqi-memory", "kqi-scratch", "kqi-secrets"
 Manifest = dict[str, Any]
+_DOCKER_HUB = "https://index.docker.io/v1/"
+_ALIASES: Mapping[str, str] = {"index.docker.io": "docker.io", "registry-1.docker.io": "docker.io"}
 
 
 def job(workload: Workload, image: str, of: KubernetesSettings) -> Manifest:
@@ -32,8 +36,8 @@ def job(workload: Workload, image: str, of: KubernetesSettings) -> Manifest:
         "kind": "Job",
         "metadata": {
             "name": workload.name,
-            "labels": labels.ours(of.platform, workload.name),
-            "annotations": {labels.LOG: workload.log.text},
+            "labels": {**labels.ours(of.platform, workload.name), **labels.values(labels.whose(workload))},
+            "annotations": {labels.LOG: workload.log.text, **labels.whose(workload)},
         },
         "spec": {
             **{"backoffLimit": 0, "completions": 1, "parallelism": 1, "ttlSecondsAfterFinished": _TTL_S},
@@ -57,6 +61,36 @@ def secret(workload: Workload, of: KubernetesSettings) -> Manifest | None:
     }
 
 
+def pull_secret(workload: Workload, image: str, of: KubernetesSettings) -> Manifest | None:
+    """Return what the image is pulled with, of what its person has; None where they have nothing for its registry."""
+    wanted = _registry_of(image)
+    found = [one for one in workload.registries if _ALIASES.get(one.server, one.server) == wanted]
+    if not found:
+        return None
+    one = found[0]
+    sent = base64.b64encode(f"{one.username}:{one.password.reveal()}".encode()).decode()
+    key = _DOCKER_HUB if wanted == "docker.io" else wanted
+    said = {"auths": {key: {"username": one.username, "password": one.password.reveal(), "auth": sent}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": pull_name(workload.name), "labels": labels.ours(of.platform, workload.name)},
+        "stringData": {".dockerconfigjson": json.dumps(said)},
+    }
+
+
+def pull_name(workload: str) -> str:
+    return f"{workload}-pull"
+
+
+def _registry_of(image: str) -> str:
+    """Return the host that an image is pulled from, as container engines read its name."""
+    first, slash, _ = image.partition("/")
+    named = slash and ("." in first or ":" in first or first == "localhost")
+    return _ALIASES.get(first, first) if named else "docker.io"
+
+
 def owned_by(job: Manifest) -> Manifest:
     """Return the change by which an object is removed together with a Job."""
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
@@ -73,8 +107,8 @@ def port_of(job: Manifest) -> int | None:
 
 
 def pod_spec(workload: Workload, image: str, of: KubernetesSettings) -> Manifest:
-    """Return a pod that may run under Pod Security "restricted"."""
-    uid, gid = of.user
+    """Return a pod that may run under Pod Security "restricted", or "baseline" where people are root in theirs."""
+    who = of.who_is(workload.tenant)
     mounts, volumes = _places(workload, of)
     cards = _cards(workload, of)
     return {
@@ -82,26 +116,44 @@ def pod_spec(workload: Workload, image: str, of: KubernetesSettings) -> Manifest
         "terminationGracePeriodSeconds": _GRACE_S,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            **{"runAsNonRoot": True, "runAsUser": uid, "runAsGroup": gid, "fsGroup": gid},
-            **{"fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}},
-        },
-        **_placement(cards, of),
+        **_identity(workload, of),
+        **_placement(workload, cards, of, own=pull_secret(workload, image, of)),
         "containers": [
             {
                 "name": MAIN,
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["/bin/sh", "-c", _literal(entry.script(workload))],
+                "command": ["/bin/sh", "-c", _literal(entry.script(workload, shared=who is not Who.ACCOUNT))],
                 "env": _environment(workload),
                 "resources": _resources(workload, cards, of),
-                "securityContext": dict(RESTRICTED),
+                "securityContext": {} if who is Who.ROOT else dict(RESTRICTED),
                 "volumeMounts": mounts,
                 **({"ports": [{"name": PORT, "containerPort": workload.port}]} if workload.port else {}),
             }
         ],
         "volumes": volumes,
     }
+
+
+def _identity(workload: Workload, of: KubernetesSettings) -> Manifest:
+    """Return who the pod runs as. All share the group of the platform's account, which can so see to their files."""
+    uid, gid = of.user
+    shared: Manifest = {"supplementalGroups": [gid]}
+    # None of this changes who can read what a volume holds already.
+    common = {"fsGroup": gid, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
+    match of.who_is(workload.tenant):
+        case Who.ACCOUNT:
+            is_who: Manifest = {"runAsNonRoot": True, "runAsUser": uid, "runAsGroup": gid}
+        case Who.IMAGE:
+            is_who = {"runAsNonRoot": True, **shared}
+        case Who.PERSON:
+            own = of.accounts.get(workload.person)
+            if own is None:
+                raise CannotStart(f"no uid is known of {workload.person!r}")
+            is_who = {"runAsNonRoot": True, "runAsUser": own[0], "runAsGroup": own[1], **shared}
+        case Who.ROOT:
+            return {"hostUsers": False, "securityContext": {"runAsUser": 0, "runAsGroup": 0, **shared, **common}}
+    return {"securityContext": {**is_who, **common}}
 
 
 def _environment(workload: Workload) -> list[Manifest]:
@@ -115,21 +167,33 @@ def _literal(text: str) -> str:
 
 
 def _template_metadata(workload: Workload, of: KubernetesSettings) -> Manifest:
-    made: Manifest = {"labels": {**of.pod_labels, **labels.ours(of.platform, workload.name)}}
+    owner = labels.values(labels.whose(workload))
+    made: Manifest = {"labels": {**of.pod_labels, **labels.ours(of.platform, workload.name), **owner}}
     return {**made, "annotations": dict(of.pod_annotations)} if of.pod_annotations else made
 
 
-def _placement(cards: Cards | None, of: KubernetesSettings) -> Manifest:
+def _placement(workload: Workload, cards: Cards | None, of: KubernetesSettings, own: Manifest | None) -> Manifest:
     """Return where it may run and who goes first; the kind of cards has the last word on the nodes."""
-    nodes = {**of.node_selector, **(cards.node_selector if cards else {})}
+    single = {label: values[0] for label, values in workload.nodes.items() if len(values) == 1}
+    several = {label: values for label, values in workload.nodes.items() if len(values) > 1}
+    nodes = {**single, **of.node_selector, **(cards.node_selector if cards else {})}
     tolerated = [*of.tolerations, *(cards.tolerations if cards else ())]
+    pulled_with = [*([own["metadata"]["name"]] if own else ()), *of.image_pull_secrets]
     made: Manifest = {
         "nodeSelector": nodes,
+        "affinity": _one_of(several),
         "tolerations": [_toleration(one) for one in tolerated],
         "priorityClassName": of.priority_class,
-        "imagePullSecrets": [{"name": name} for name in of.image_pull_secrets],
+        "imagePullSecrets": [{"name": name} for name in pulled_with],
     }
     return {key: value for key, value in made.items() if value}
+
+
+def _one_of(labels_: Mapping[str, Sequence[str]]) -> Manifest:
+    """Return the demand for nodes that have, of each label, one of these values."""
+    wanted = [{"key": label, "operator": "In", "values": list(values)} for label, values in labels_.items()]
+    term = {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}} if wanted else {}
 
 
 def _toleration(of: Toleration) -> Manifest:
@@ -167,7 +231,8 @@ def _places(workload: Workload, of: KubernetesSettings) -> tuple[list[Manifest],
     claims = _claims(workload, of)
     mounts = [tools, log, *(_mount(mount, of) for mount in workload.mounts)]
     mounts.append({"name": MEMORY, "mountPath": SHM})
-    largest = {"sizeLimit": f"{of.shm_mib}Mi"} if of.shm_mib is not None else {}
+    bounds = [bound for bound in (of.shm_mib, workload.shm_mib) if bound is not None]
+    largest = {"sizeLimit": f"{min(bounds)}Mi"} if bounds else {}
     volumes: list[Manifest] = [
         {"name": STORE, "persistentVolumeClaim": {"claimName": of.claim}},
         {"name": MEMORY, "emptyDir": {"medium": "Memory", **largest}},

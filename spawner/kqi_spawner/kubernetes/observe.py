@@ -193,13 +193,7 @@ def _waiting(pod: SeenPod) -> Waiting | None:
 def _reason(pod: SeenPod) -> Reason | None:
     if pod.reason == "OOMKilled":
         return Reason.OUT_OF_MEMORY
-    if (pod.disrupted and pod.exit_code != 0) or pod.reason in {
-        "Evicted",
-        "Preempting",
-        "NodeLost",
-        "Terminated",
-        "NodeShutdown",
-    }:
+    if (pod.disrupted and pod.exit_code != 0) or pod.reason in _LOST:
         return Reason.LOST
     return None
 

@@ -21,6 +21,7 @@ _HOST = ("hostNetwork", "hostPID", "hostIPC")
 # Of an administrator's security settings: what can be said without leaving Pod Security "restricted".
 _HARMLESS_POD = ("supplementalGroups", "supplementalGroupsPolicy", "seLinuxOptions", "fsGroupChangePolicy")
 _HARMLESS_MAIN = ("readOnlyRootFilesystem", "seLinuxOptions")
+_DEMAND = "requiredDuringSchedulingIgnoredDuringExecution"
 _OURS_MAIN = {"name", "image", "command", "args", "workingDir", "env", "resources", "securityContext", "volumeMounts"}
 
 
@@ -56,6 +57,7 @@ def laid_over(template: Manifest, configured: Manifest, rules: Rules) -> Manifes
     for key, value in (
         ("initContainers", [*first, *helpers]),
         ("nodeSelector", {**(base.get("nodeSelector") or {}), **(top.get("nodeSelector") or {})}),
+        ("affinity", _affinity(base.get("affinity") or {}, top.get("affinity") or {})),
         *((name, _union(base.get(name), top.get(name))) for name in _LISTS),
     ):
         if value:
@@ -67,6 +69,22 @@ def laid_over(template: Manifest, configured: Manifest, rules: Rules) -> Manifes
     if "serviceAccountName" in base and "automountServiceAccountToken" not in base:
         made.pop("automountServiceAccountToken", None)
     return {**template, "metadata": _metadata(template["metadata"], configured.get("metadata") or {}), "spec": made}
+
+
+def _affinity(theirs: Manifest, ours: Manifest) -> Manifest:
+    """Return both demands on nodes: a node must meet ours and, of theirs, one alternative."""
+    mine = (ours.get("nodeAffinity") or {}).get(_DEMAND, {}).get("nodeSelectorTerms") or [{}]
+    others = (theirs.get("nodeAffinity") or {}).get(_DEMAND, {}).get("nodeSelectorTerms") or [{}]
+    terms = [
+        {**other, "matchExpressions": [*(other.get("matchExpressions") or ()), *(own.get("matchExpressions") or ())]}
+        for other in others
+        for own in mine
+    ]
+    if not ours:
+        return copy.deepcopy(theirs)
+    return copy.deepcopy(
+        {**theirs, "nodeAffinity": {**(theirs.get("nodeAffinity") or {}), _DEMAND: {"nodeSelectorTerms": terms}}}
+    )
 
 
 def _metadata(ours: Manifest, theirs: Manifest) -> Manifest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 
@@ -34,6 +35,23 @@ class Claim:
     folder: str = ""
 
 
+class Who(StrEnum):
+    """Who a workload is inside of its container. All share the group of `KubernetesSettings.user`."""
+
+    ACCOUNT = "account"  # the one account of the platform
+    IMAGE = "image"  # whom the image names, who must be a number and not 0
+    PERSON = "person"  # the person's own uid and gid
+    ROOT = "root"  # uid 0 of a user namespace of this pod alone, nobody on the node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """A namespace of the cluster, and the claim in it that is the store."""
+
+    namespace: str
+    claim: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesSettings:
     """Where workloads run and what they get. `store` is where the platform itself sees the claim."""
@@ -48,6 +66,9 @@ class KubernetesSettings:
     tools: str = "tools"  # folder of the store that workloads see as /kqi/tools
     kubeconfig: Path | None = None  # None: the account of the pod that this runs in
     user: tuple[int, int] = (1000, 100)  # uid and gid of workloads
+    who: Mapping[str, Who] = field(default_factory=dict)  # by tenant; others are the account
+    accounts: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # uid and gid of people, for Who.PERSON
+    root: Space | None = None  # where workloads of Who.ROOT run: their capabilities are not for "restricted"
     cards: Mapping[str, Cards] = field(default_factory=dict)  # by kind
     image_patience_s: float = 60.0  # how long a pull, or the making of a pod, may fail before the workload is given up
     image_pull_secrets: tuple[str, ...] = ()  # names of Secrets with which images of closed registries are fetched
@@ -59,3 +80,6 @@ class KubernetesSettings:
     priority_class: str = ""  # class of the cluster that says who goes first; empty: its default
     pod_labels: Mapping[str, str] = field(default_factory=dict)  # further labels, for policies and accounting
     pod_annotations: Mapping[str, str] = field(default_factory=dict)  # further annotations, for admission and meshes
+
+    def who_is(self, tenant: str) -> Who:
+        return self.who.get(tenant, Who.ACCOUNT)

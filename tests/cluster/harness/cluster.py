@@ -107,6 +107,11 @@ class Cluster:
             os.close(self._lock)
 
     @property
+    def image(self) -> str:
+        """One with busybox in it."""
+        return BUSYBOX_IMAGE
+
+    @property
     def kubeconfig(self) -> Path:
         """For programs of the machine: it goes by a loopback port."""
         return self.folder / "kubeconfig"

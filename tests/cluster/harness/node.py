@@ -91,15 +91,16 @@ class Node:
 
     def load(self, archive: Path) -> None:
         """Put an image of an archive where the kubelet finds it."""
-        self._ctr("-n", "k8s.io", "images", "import", archive)
+        self._ctr("-n", "k8s.io", "images", "import", archive, timeout_s=600)  # gigabytes, and a machine that is busy
 
     def stop(self) -> None:
         """End the node and all that runs on it at once."""
         self.room.close()
         cgroups.remove(self.cgroup)
 
-    def _ctr(self, *words: object, check: bool = True) -> str:
-        return self.room.run(self.programs["ctr"], "-a", "/run/containerd.sock", *words, check=check)
+    def _ctr(self, *words: object, check: bool = True, timeout_s: float = 120) -> str:
+        words = (self.programs["ctr"], "-a", "/run/containerd.sock", *words)
+        return self.room.run(*words, check=check, timeout_s=timeout_s)
 
     def _configure(self) -> None:
         for folder in ("containerd/root", "cni", "kubelet", "volumeplugins", "podlogs"):

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from kqi_hub.settings import load
+from kqi_hub.testing.directory import MemoryDirectory
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.names import checked_name
 from tests import database
@@ -32,11 +33,17 @@ def state() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def directory() -> MemoryDirectory:
+    """Whom the service's directory knows."""
+    return MemoryDirectory()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def service(state: Path) -> AsyncIterator[Running]:
+async def service(state: Path, directory: MemoryDirectory) -> AsyncIterator[Running]:
     cards = {"gpus": [{"kind": "made-up", "indexes": [0, 1]}], "cpu": 8, "memory_gb": 8}
     settings = load(environ={}, state=state, server={"port": free_port()}, engine=cards, database=database.fresh())
-    async with running(settings) as found:
+    async with running(settings, directory=directory) as found:
         yield found
         ledger = state / "ledger"
         for name in [checked_name(folder.name) for folder in ledger.iterdir() if folder.is_dir()]:

@@ -5,7 +5,9 @@ import zipfile
 
 import pytest
 
+from kqi_hub.testing.service import Running
 from tests.integration.api.caller import Caller, packed, sha256
+from tests.integration.api.conftest import signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -179,3 +181,27 @@ async def test_an_unchanged_answer_is_not_sent_again(alice: Caller) -> None:
     await alice.patch(f"/data/{data['id']}", {"memo": "changed"})
     changed = await alice.client.get(f"/data/{data['id']}", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == 200
+
+
+async def test_every_list_is_narrowed_to_a_creator_and_a_time(alice: Caller, service: Running) -> None:
+    async with await signed_in(service, "bob-of-lists", alice.tenant) as bob:
+        for caller in (alice, bob):
+            data = await caller.data({"f": b"1"}, name=f"by {caller.name}")
+            await caller.dataset({"flat": [data["id"]]}, name=f"by {caller.name}")
+            await caller.ended((await caller.train("true", title=f"by {caller.name}"))["id"])
+        for path, field in {"/data": "name", "/datasets": "name", "/trainings": "title"}.items():
+
+            async def named(path: str = path, field: str = field, **where: str) -> list[str]:
+                return [item[field] for item in (await alice.get(path, params=where))["items"]]
+
+            mine, his = f"by {alice.name}", f"by {bob.name}"
+            assert set(await named()) >= {mine, his}
+            assert await named(created_by=bob.name) == [his]
+            assert mine in await named(created_by=alice.name) and his not in await named(created_by=alice.name)
+            assert await named(created_by="nobody") == await named(created_by="") == []
+            (made,) = (await alice.get(path, params={"created_by": bob.name}))["items"]
+            at = made["created_at"]
+            assert his in await named(since=at) and his not in await named(until=at)
+            assert await named(since=at, until=at) == []
+            for no_time in ("2031-05-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon"):
+                assert (await alice.get(path, 422, params={"since": no_time}))["code"] == "invalid_request"

@@ -58,6 +58,9 @@ async def test_a_local_dataset_is_a_writable_copy(alice: Caller) -> None:
     assert (await alice.ended(run["id"]))["phase"] == "completed", await alice.log(run["id"])
     assert await alice.log(run["id"]) == "changed\n"
     assert (await alice.client.get(f"/data/{data['id']}/content/f")).content == b"original"
+    notebook = await alice.post("/notebooks", {"dataset": {"id": dataset["id"]}, "local_dataset": True})
+    assert (notebook["dataset"]["id"], notebook["local_dataset"]) == (dataset["id"], True)
+    await alice.post(f"/notebooks/{notebook['id']}/stop", {"mode": "kill"}, 200)
 
 
 async def test_a_used_version_freezes_and_a_new_one_or_a_copy_goes_on(alice: Caller) -> None:
@@ -78,6 +81,37 @@ async def test_a_used_version_freezes_and_a_new_one_or_a_copy_goes_on(alice: Cal
     await alice.ended(run["id"])
     await alice.delete(f"/trainings/{run['id']}")
     await alice.delete(place)
+
+
+async def test_files_that_come_to_data_or_go_are_seen_by_the_next_run(alice: Caller) -> None:
+    data = await alice.data({"a": b"one", "b": b"two"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    await alice.get(f"/datasets/{dataset['id']}")
+    await alice.post(f"/data/{data['id']}/files", {"files": await alice.upload({"c": b"three"})}, 200)
+    await alice.post(f"/data/{data['id']}/files/remove", {"paths": ["a"]}, 200)
+    run = await alice.train(
+        f"cd $KQI_ROOT/input/{data['id']} && cat *; grep -c '\"bytes\": 8,' ../meta.json", dataset={"id": dataset["id"]}
+    )
+    await alice.ended(run["id"])
+    assert await alice.log(run["id"]) == "twothree1\n"
+    kept = await alice.get(f"/datasets/{dataset['id']}")
+    assert (kept["version"]["number"], kept["version"]["files"], kept["frozen"]) == (1, 2, True)
+    listed = await alice.get(f"/datasets/{dataset['id']}/files")
+    assert [file["path"] for file in listed["items"]] == [f"{data['id']}/b", f"{data['id']}/c"]
+    refused = await alice.post(f"/data/{data['id']}/files/remove", {"paths": ["b"]}, 409)
+    assert refused["code"] == "data_frozen"
+
+
+async def test_a_version_that_is_not_current_follows_its_data_too(alice: Caller) -> None:
+    data, other = await alice.data({"a": b"one"}), await alice.data({"x": b"x"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    await alice.post(f"/datasets/{dataset['id']}/versions", {"flat": [other["id"]]})
+    await alice.post(f"/data/{data['id']}/files", {"files": await alice.upload({"b": b"two"})}, 200)
+    run = await alice.train(f"cat $KQI_ROOT/input/{data['id']}/*", dataset={"id": dataset["id"], "version": 1})
+    await alice.ended(run["id"])
+    assert await alice.log(run["id"]) == "onetwo"
+    kept = await alice.get(f"/datasets/{dataset['id']}/versions")
+    assert [(version["number"], version["frozen"]) for version in kept["items"]] == [(2, False), (1, True)]
 
 
 async def test_deleting_the_last_run_lets_a_version_change_again(alice: Caller) -> None:

@@ -330,6 +330,18 @@ async def test_deleting_removes_the_folder_and_the_number_is_not_used_again(serv
     await alice.ended(later["id"])
 
 
+async def test_a_notebook_that_is_over_does_not_keep_its_parents(alice: Caller) -> None:
+    parent = await alice.train("true")
+    await alice.ended(parent["id"])
+    notebook = await alice.post("/notebooks", {"parents": [parent["id"]], "resources": {"cpu": 0.1, "memory_gb": 0.1}})
+    refused = await alice.delete(f"/trainings/{parent['id']}", 409)
+    assert (refused["code"], refused["params"]["child"]) == ("run_is_parent", f"notebook {notebook['id']}")
+    await alice.post(f"/notebooks/{notebook['id']}/stop", {"mode": "kill"}, 200)
+    await alice.ended(notebook["id"], "notebooks")
+    await alice.delete(f"/trainings/{parent['id']}")
+    assert (await alice.get(f"/notebooks/{notebook['id']}"))["parents"] == []
+
+
 async def test_others_runs_do_not_exist_for_a_stranger(alice: Caller, stranger: Caller) -> None:
     run = await alice.train("true")
     await alice.ended(run["id"])

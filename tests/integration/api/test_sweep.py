@@ -212,14 +212,16 @@ async def test_a_tree_stays_while_a_run_shows_it(alice: Caller, service: Running
     await alice.delete(f"/trainings/{run['id']}")
     await alice.put(f"/datasets/{dataset}/entries", {"flat": []})
     tree = service.settings.store / "datasets" / str(dataset) / "1"
+    replaced = tree.with_name(".1.ab.replaced")
+    replaced.mkdir()
 
     async def shown(_scope: Scope) -> set[tuple[int, int]]:
         return {(dataset, 1)}
 
     await TreeSweep(database=service.database, files=Store(service.settings.store), at_work=shown).one_pass()
-    assert (tree / str(data) / "f").is_file()
+    assert (tree / str(data) / "f").is_file() and replaced.exists()
     await swept(service)
-    assert not tree.exists()
+    assert not tree.exists() and not replaced.exists()
 
 
 async def at_work(service: Running) -> set[tuple[int, int]]:

@@ -68,7 +68,7 @@ async def _said(caller: Caller, command: str) -> str:
         ({"name": "a", "path": "/srv", "at": "/usr"}, "volume_place"),
         ({"name": "a", "path": "/srv", "at": "/data/../etc"}, "volume_place"),
         ({"name": "A B", "path": "/srv"}, "config_bad_value"),
-        ({"name": "a", "path": "/srv", "folder": "../x"}, "config_bad_value"),
+        ({"name": "a", "path": "/srv", "folder": "../x"}, "volume_folder"),
     ],
 )
 def test_a_volume_that_cannot_be_is_refused_at_the_start(volume: dict[str, Any], code: str, tmp_path: Path) -> None:

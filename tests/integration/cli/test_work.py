@@ -109,13 +109,20 @@ def test_a_training_from_git_is_followed_live_and_its_results_come_home(alice: P
 def test_a_training_from_a_folder_is_copied_with_one_thing_changed(alice: Person, repository: Path) -> None:
     (repository / "count.sh").write_text("echo $EPOCHS epochs; test $EPOCHS != 3\n")
     words = ["training", "create", "--title", "f", "-d", repository.name, "-c", "sh count.sh", "-e", "EPOCHS=2"]
-    first = alice(*words, "--follow")
+    first = alice(*words, "-e", "KEPT=1", "--tag", "mine", "--follow")
     assert first.code == 0 and first.out == "2 epochs\n"
     run = alice("training", "list", "--limit", 1, "--json").json[0]["id"]
     second = alice("training", "copy", run, "-e", "EPOCHS=3", "--parent", run, "--follow")
     assert second.code == Code.FAILED and second.out == "3 epochs\n"
     last = alice("training", "list", "--limit", 1, "--json").json[0]
     assert (last["phase"], last["parents"], last["source"]) == ("failed", [run], last["source"])
+    assert last["environment"] == {"EPOCHS": "3", "KEPT": "1"}
+    words = ["--no-zip", "--image", "default", "--stop-at-first-failure", "--memo", "m", "--tag", "other"]
+    third = alice("training", "copy", run, "-c", "false", "-c", "true", *words, "--json").json
+    assert (third["zip"], third["image"], third["stop_at_first_failure"]) == (False, "default", True)
+    assert (third["memo"], third["tags"], third["environment"]) == ("m", ["other"], {"EPOCHS": "2", "KEPT": "1"})
+    assert alice("training", "wait", third["id"]).code == Code.FAILED
+    assert alice("training", "get", third["id"], "--json").json["exit_code"] == 1
     assert alice("training", "wait", last["id"], "--json").code == Code.FAILED
     assert alice("training", "wait", run, "--json").json["phase"] == "completed"
 

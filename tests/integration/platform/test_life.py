@@ -51,6 +51,9 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
     assert "git is missing" in refused("--port", str(free_port()), state=tmp_path / "other", PATH=str(tmp_path / "bin"))
     assert not (tmp_path / "other").exists()
     assert "cannot be written" in refused("--port", str(free_port()), state=Path("/proc/nowhere"))
+    said = refused("--port", str(free_port()), state=tmp_path / "third", KQI_HUB__STORE="/proc/nowhere")
+    assert "The store /proc/nowhere cannot be written" in said
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -92,6 +95,8 @@ def test_killed_parts_come_back_and_a_run_goes_on_meanwhile() -> None:
                 _until(lambda name=name, gone=gone: own.pid(name) != gone)
             _until(lambda: _answers(own.url + "/hub/login"))
             _until(lambda: _answers(own.api + "/version"))
+            # Nobody could get in for a while, and asked ten times a second: the log stays one that people can read.
+            assert not [line for line in own.output if "custom error page" in line or "error: 404 " in line]
             ended = wait_for(client, f"/trainings/{run['id']}", "completed", "failed")
             assert ended["phase"] == "completed"
             assert client.get(f"/trainings/{run['id']}/log").text == "1\n2\n3\n4\n5\n6\n"

@@ -54,7 +54,7 @@ def test_a_disabled_account_is_told_so_only_to_who_knows_its_password(platform: 
         assert "switched off" in fault(sign_in(client, "dave", PASSWORD).text)
         assert "switched off" not in fault(sign_in(client, "dave", "wrong password").text)
     answer = httpx.get(f"{platform.api}/me", headers={"Authorization": f"Bearer {token}"})
-    assert (answer.status_code, problem(answer)) == (401, "token_not_valid")
+    assert (answer.status_code, problem(answer)) == (403, "account_disabled")
 
 
 def test_the_first_password_must_be_changed_before_there_is_a_session(platform: Platform) -> None:

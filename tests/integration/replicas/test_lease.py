@@ -13,7 +13,8 @@ from kqi_hub.background.process import is_gone, this_process
 from kqi_hub.background.signals import Signals
 from kqi_hub.db.engine import Database
 from kqi_hub.settings import load
-from kqi_hub.supervisor.state import migrate_database, prepare_folders
+from kqi_hub.supervisor.folders import prepare_folders
+from kqi_hub.supervisor.state import migrate_database
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -24,7 +24,7 @@ from kqi_hub.testing.service import Running, free_port, running
 from tests.integration.api.caller import Caller
 from tests.integration.api.conftest import signed_in
 from tests.integration.replicas.conftest import POSTGRES_ONLY
-from tests.integration.replicas.pki import Authority
+from tests.pki import Authority
 from tests.platform import PROGRAM
 from tests.postgres import Server, own_server
 

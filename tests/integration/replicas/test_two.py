@@ -103,8 +103,12 @@ async def test_who_was_frozen_finds_that_another_acts_and_leaves_it_at_that(
     os.kill(acting.pid, signal.SIGCONT)
     until(lambda: any("lease lost" in line for line in acting.said))
     async with person(other.url, secret) as alice:
-        runs = [await alice.train("echo once >>$KQI_ROOT/output/times") for _ in range(3)]
+        command = "echo once >>$KQI_ROOT/output/times; while [ ! -e $KQI_ROOT/attach/go ]; do sleep 0.05; done"
+        runs = [await alice.train(command) for _ in range(3)]
         for run in runs:
+            await alice.until(run["id"], "running")
+            answer = await alice.client.put(f"/trainings/{run['id']}/attachments/go", content=b"")
+            assert answer.status_code == 204
             assert (await alice.ended(run["id"]))["phase"] == "completed"
             times = await alice.client.get(f"/trainings/{run['id']}/outputs/content/times")
             assert times.text == "once\n"

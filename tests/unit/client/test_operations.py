@@ -19,7 +19,7 @@ from kqi.schema import CreateData, CreateTraining, Data, Person, Run
 def blocking(client: kqi.Client) -> None:
     assert_type(client.me(), Person)
     assert_type(client.data.upload(["a"], CreateData(name="a")), Data)
-    assert_type(client.data.list(q="a"), Iterator[Data])
+    assert_type(client.data.list(kqi.DataFilter(q="a")), Iterator[Data])
     assert_type(client.trainings.create(CreateTraining(command="a")), Run)
     assert_type(client.trainings.follow(1), Iterator[bytes])
     client.data.get("1")  # E: arg-type
@@ -30,7 +30,7 @@ async def awaiting(client: kqi.AsyncClient) -> None:
     assert_type(await client.me(), Person)
     coroutine = client.data.upload(["a"], CreateData(name="a"))
     _ = assert_type(coroutine, Coroutine[Any, Any, Data])
-    assert_type(client.data.list(q="a"), AsyncIterator[Data])
+    assert_type(client.data.list(kqi.DataFilter(q="a")), AsyncIterator[Data])
     assert_type(client.trainings.follow(1), AsyncIterator[bytes])
     client.me()  # E: unused-coroutine
 """
@@ -60,10 +60,6 @@ def test_every_operation_says_what_it_is_called() -> None:
 
 
 def operations(client: Group[kqi.Client]) -> set[str]:
-    groups = {"": client} | {name: value for name, value in vars(client).items() if isinstance(value, Group)}
-    return {
-        f"{group}.{name}"
-        for group, value in groups.items()
-        for name in dir(type(value))
-        if isinstance(getattr(type(value), name), operation | stream)
-    }
+    inner = {name: value for name, value in vars(client).items() if isinstance(value, Group)}
+    here = {name for name in dir(type(client)) if isinstance(getattr(type(client), name), operation | stream)}
+    return here | {f"{group}.{name}" for group, value in inner.items() for name in operations(value)}

@@ -92,7 +92,7 @@ def test_what_the_store_has_is_not_sent_again(client: kqi.Client, stub: Stub, tm
 FILES = {"big": noise(2 * PART_SIZE + 1, 1), "other": noise(SMALL_FILE + 1, 2), "small": b"s"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["request", "answer", None, None]), max_size=40))
 def test_an_upload_that_loses_any_requests_ends_whole_or_is_completed_by_the_next(losses: list[str | None]) -> None:
     stub = SHARED.fresh()
@@ -132,7 +132,7 @@ def test_a_killed_upload_goes_on_where_it_was(stub: Stub, shell: Shell) -> None:
     assert held(stub, ended.json["id"])["big.bin"] == (shell.folder / "big.bin").read_bytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(st.integers(0, 9000), st.sampled_from(["request", None])), max_size=12))
 def test_a_download_that_is_cut_anywhere_is_right_or_is_completed_by_the_next(losses: list[int | str | None]) -> None:
     SHARED.fresh()

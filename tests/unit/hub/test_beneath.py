@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kqi_hub.errors import Conflict, NotFound
@@ -87,7 +87,6 @@ def plain(root: Path, path: str) -> Path | None:
     return None if place.is_symlink() else place
 
 
-@settings(deadline=None)
 @example(([(["a"], "->..")], "a/secret"))
 @given(cases())
 def test_only_regular_files_inside_are_opened_and_links_never(case: tuple[Tree, str]) -> None:
@@ -102,7 +101,6 @@ def test_only_regular_files_inside_are_opened_and_links_never(case: tuple[Tree, 
                 beneath.open_file(root, path)
 
 
-@settings(deadline=None)
 @example(([(["a"], "->..")], "a"))
 @given(cases())
 def test_a_listing_shows_what_is_there_and_follows_nothing(case: tuple[Tree, str]) -> None:
@@ -123,7 +121,6 @@ def test_a_listing_shows_what_is_there_and_follows_nothing(case: tuple[Tree, str
         assert set(beneath.files(root, base)) == walked
 
 
-@settings(deadline=None)
 @given(cases(), st.none() | st.sampled_from([*names, "x" * 256]), st.booleans())
 def test_a_file_is_replaced_whole_or_not_at_all(case: tuple[Tree, str], other: str | None, broken: bool) -> None:
     tree, name = case[0], other or case[1]
@@ -146,7 +143,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(case: tuple[Tree, str], other: s
         assert (root.parent / "secret").read_bytes() == OUTSIDE
 
 
-@settings(deadline=None)
 @given(cases())
 def test_a_removal_takes_the_link_and_leaves_what_it_names(case: tuple[Tree, str]) -> None:
     tree, name = case

@@ -9,8 +9,9 @@ import pytest
 
 from kqi_hub.engine import kubernetes_settings
 from kqi_hub.errors import ConfigError
+from kqi_hub.i18n import text
 from kqi_hub.settings import load
-from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Toleration
+from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Space, Toleration, Who
 
 _SAID = """
 [engine]
@@ -34,6 +35,8 @@ memory_request_share = 0.5
 shm_mib = 512
 node_selector = {pool = "work"}
 priority_class = "lab-work"
+who = {robotics = "root", vision = "person"}
+accounts = {hanako = [2001, 2002]}
 pod_labels = {"example.org/cost-centre" = "7"}
 pod_annotations = {"example.org/mesh" = "off"}
 [[kubernetes.tolerations]]
@@ -46,6 +49,9 @@ resource = "nvidia.com/mig-1g.10gb"
 node_selector = {gpu = "a100"}
 tolerations = [{key = "nvidia.com/gpu"}]
 memory_mib = 10240
+[kubernetes.root]
+namespace = "lab-root"
+claim = "lab-store"
 """
 _TOLD = {
     "platform": "lab",
@@ -59,6 +65,9 @@ _TOLD = {
     "image_pull_secrets": ("registry",),
     "image_patience_s": 90,
     "user": (2000, 200),
+    "who": {"robotics": Who.ROOT, "vision": Who.PERSON},
+    "accounts": {"hanako": (2001, 2002)},
+    "root": Space(namespace="lab-root", claim="lab-store"),
     "cpu_request_share": 0.25,
     "memory_request_share": 0.5,
     "shm_mib": 512,
@@ -101,9 +110,17 @@ def test_every_word_on_the_cluster_reaches_the_engine() -> None:
         ("tolerations", [{"value": "kqi"}]),
         ("tolerations", [{"key": "a", "effect": "Never"}]),
         ("priority", "high"),
+        ("who", {"robotics": "king"}),
+        ("accounts", {"hanako": [0, 0]}),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(key: str, value: object) -> None:
     with pytest.raises(ConfigError) as refused:
         told(_SAID, **{key: value})
     assert refused.value.params["key"].startswith(f"kubernetes.{key}")
+
+
+def test_root_needs_a_namespace_of_its_own() -> None:
+    with pytest.raises(ConfigError) as refused:
+        told(_SAID, root=None)
+    assert "root.namespace" in text(refused.value.code, "ja", refused.value.params)

@@ -128,7 +128,7 @@ def test_the_description_says_what_the_version_is(
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(versions(), st.booleans())
 def test_the_tree_on_the_disk_holds_these_files_and_no_other(
     made: tuple[Version, dict[int, list[tuple[str, str, int]]]], half_made: bool
@@ -154,7 +154,11 @@ def test_the_tree_on_the_disk_holds_these_files_and_no_other(
         assert all(matches(target, file) for file in found)
         # What another attempt builds is its own; the sweep removes what a crash left of it.
         others = {f".{target.name}.building"} if half_made else set()
-        assert {entry.name for entry in target.parent.iterdir()} == {target.name} | others
+        entries = {entry.name for entry in target.parent.iterdir()}
+        # What stood in its place may be in somebody's view: the sweep takes it, too.
+        replaced = {name for name in entries if name.endswith(".replaced")}
+        assert entries == {target.name} | others | replaced
+        assert len(replaced) == half_made
         assert set(splits) <= {entry.name for entry in target.iterdir()}
 
 

@@ -263,7 +263,7 @@ class Life(RuleBasedStateMachine):
             assert not self.engine.alive
 
 
-Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
 TestLife = Life.TestCase
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kqi_hub.data.store import UploadRow
@@ -82,7 +82,6 @@ def run(work: Coroutine[None, None, None]) -> None:
         runner.run(work)
 
 
-@settings(deadline=None)
 @given(st.data(), files)
 def test_parts_in_any_order_cut_wrong_or_repeated_make_the_file_or_nothing(data: st.DataObject, file: Upload) -> None:
     coming = data.draw(st.lists(sent(file), max_size=12))
@@ -121,7 +120,6 @@ def test_parts_in_any_order_cut_wrong_or_repeated_make_the_file_or_nothing(data:
         run(work(made))
 
 
-@settings(deadline=None)
 @given(st.data(), files)
 def test_whatever_goes_on_at_the_same_time_a_blob_never_changes(data: st.DataObject, file: Upload) -> None:
     """Writers linger (a connection that broke, a person of bad will) while the file is completed."""
@@ -195,7 +193,6 @@ async def test_a_part_that_is_still_on_its_way_cannot_change_what_was_completed(
             assert blob.read() == file.content
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abcde"), st.binary(max_size=9)), max_size=3), st.integers(0, 3000))
 def test_a_batch_is_stored_whole_or_is_refused(batches: list[dict[str, bytes]], cut: int) -> None:
     async def work(made: Uploads) -> None:

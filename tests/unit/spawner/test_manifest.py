@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.kubernetes import entry, manifest
-from kqi_spawner.workload import Gpu, Resources, Secret, Workload
+from kqi_spawner.kubernetes.settings import Who
+from kqi_spawner.workload import Gpu, Registry, Resources, Secret, Workload
 from tests.unit.spawner.golden.compare import same_as
 from tests.unit.spawner.samples import EVERYTHING, MODELS, NOTEBOOK, PLAIN, TRAINING
 
@@ -31,6 +32,34 @@ def test_a_notebook_with_its_port() -> None:
     assert manifest.port_of(manifest.job(TRAINING, _IMAGE, PLAIN)) is None
 
 
+@pytest.mark.parametrize("who", list(Who))
+def test_a_tenants_policy_says_who_its_people_are_inside(who: Who) -> None:
+    settings = replace(PLAIN, who={"Vision & Co": who}, accounts={"hanako": (2001, 2002)})
+    made = manifest.job(_with(person="hanako", tenant="Vision & Co"), _IMAGE, settings)
+    same_as(f"training-{who}", {"metadata": made["metadata"], **_identity(made)})
+    assert _identity(manifest.job(_with(tenant="other"), _IMAGE, settings)) == _identity(
+        manifest.job(TRAINING, _IMAGE, PLAIN)
+    )
+
+
+def test_a_person_without_a_uid_is_nobody_elses() -> None:
+    with pytest.raises(CannotStart, match="hanako"):
+        manifest.job(_with(person="hanako", tenant="vision"), _IMAGE, replace(PLAIN, who={"vision": Who.PERSON}))
+
+
+def _identity(job: manifest.Manifest) -> manifest.Manifest:
+    """Return what says who it is; of the script only what files are made with."""
+    spec = job["spec"]["template"]["spec"]
+    (main,) = spec["containers"]
+    script = main["command"][-1].splitlines()
+    return {
+        "hostUsers": spec.get("hostUsers"),
+        "pod": spec["securityContext"],
+        "container": main["securityContext"],
+        "files": [line for line in script if line.startswith(("_kqi_umask", "_kqi_shared"))],
+    }
+
+
 def test_volumes_of_an_administrator_are_claimed_once_and_mounted_by_folders() -> None:
     with_models = _with(mounts=(*TRAINING.mounts, *MODELS))
     same_as("training-volumes", manifest.job(with_models, _IMAGE, EVERYTHING))
@@ -41,6 +70,29 @@ def test_volumes_of_an_administrator_are_claimed_once_and_mounted_by_folders() -
 def test_secrets_are_in_a_secret_and_nowhere_else() -> None:
     same_as("training-secret", manifest.secret(TRAINING, PLAIN))
     assert "of two lines" not in str(manifest.job(TRAINING, _IMAGE, PLAIN))
+
+
+def test_a_credential_is_for_the_registry_of_the_image_alone_and_in_a_secret_of_the_runs_own() -> None:
+    own = (
+        Registry(server="registry.example", username="alice", password=Secret("canary-pull")),
+        Registry(server="docker.io", username="octo", password=Secret("canary-hub")),
+        Registry(server="other.example:5000", username="bob", password=Secret("canary-other")),
+    )
+    workload = _with(registries=own)
+    same_as("training-pull-secret", manifest.pull_secret(workload, _IMAGE, EVERYTHING))
+    made = manifest.job(workload, _IMAGE, EVERYTHING)
+    same_as("training-pulled", made["spec"]["template"]["spec"]["imagePullSecrets"])
+    assert "canary" not in str(made) + repr(workload)
+    for image, user in (
+        ("python:3.12", "octo"),
+        ("team/python:3.12", "octo"),
+        ("docker.io/library/python", "octo"),
+        ("index.docker.io/library/python", "octo"),
+        ("other.example:5000/team/python@sha256:0", "bob"),
+    ):
+        assert f'"username": "{user}"' in str(manifest.pull_secret(workload, image, PLAIN)), image
+    for image in ("other.example/python", "registry.example.evil/python", "localhost/registry.example/python"):
+        assert manifest.pull_secret(workload, image, PLAIN) is None, image
 
 
 def test_cards_that_the_cluster_does_not_have_are_refused_by_name() -> None:

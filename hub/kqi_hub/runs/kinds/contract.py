@@ -7,6 +7,8 @@ from kqi_spawner.workload import Access, Link, Mount, Scratch, Secret, StorePath
 INPUT, GIT, OUTPUT, ATTACH, PARENT = "/kqi/input", "/kqi/git", "/kqi/output", "/kqi/attach", "/kqi/parent"
 
 _NUMBER = {Kind.TRAINING: "TRAINING_ID", Kind.NOTEBOOK: "NOTEBOOK_ID"}
+# git asks the platform for what its person has for a host; who sets other helpers has the last word.
+_GIT = (("credential.helper", "!kqi git-credential"),)
 # Names that a person may not set: the platform's own steps depend on them.
 FIXED = frozenset(
     {
@@ -17,6 +19,8 @@ FIXED = frozenset(
         *("ZIP_FILE_CREATED", "ENTRY_POINT", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
     }
 )
+# Git asks who owns a clone, and the platform made it.
+_GIT_OF_OTHERS = (("safe.directory", "*"),)
 
 
 def environment(run: Run, inputs: Inputs) -> dict[str, str]:
@@ -42,7 +46,17 @@ def environment(run: Run, inputs: Inputs) -> dict[str, str]:
         "ENTRY_POINT": run.command,
         "ZIP_FILE_CREATED": "true" if run.zip else "false",
     }
-    return {"COLUMNS": "200", **inputs.defaults, **run.environment, **fixed}
+    return {"COLUMNS": "200", **_git(inputs), **inputs.defaults, **run.environment, **fixed}
+
+
+def _git(inputs: Inputs) -> dict[str, str]:
+    """Return what git is configured with, as it takes it from variables."""
+    pairs = [*_GIT, *(_GIT_OF_OTHERS if inputs.shared else ())]
+    return {"GIT_CONFIG_COUNT": str(len(pairs))} | {
+        f"GIT_CONFIG_{part}_{number}": text
+        for number, pair in enumerate(pairs)
+        for part, text in zip(("KEY", "VALUE"), pair, strict=True)
+    }
 
 
 def home(run: Run) -> str:

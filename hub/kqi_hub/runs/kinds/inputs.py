@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kqi_spawner.workload import Mount, Secret, StorePath
+from kqi_spawner.workload import Mount, Registry, Secret, StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,4 +34,8 @@ class Inputs:
     parents: tuple[Parent, ...] = ()
     home: StorePath | None = None  # None: one that is thrown away
     volumes: tuple[Mount, ...] = ()  # of an administrator, for this tenant
+    registries: tuple[Registry, ...] = ()  # that its person has credentials for
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # label → values that a node must have
+    shm_mib: int | None = None  # largest /dev/shm; None: as the engine has it
+    shared: bool = False  # its files are others' as well as the platform's, by their group
     defaults: Mapping[str, str] = field(default_factory=dict)  # what an administrator set, e.g. proxies

@@ -1,0 +1,1 @@
+"""What administrators do: people, their sessions, suspension, handing over, deletion, applications, the audit log."""

@@ -1,0 +1,1 @@
+"""Tell people what became of their work: by a chat, a webhook of theirs, or mail."""

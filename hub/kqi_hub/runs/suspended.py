@@ -1,0 +1,58 @@
+"""End the runs of people who are suspended."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from kqi.schema import StopMode
+from kqi_hub.audit.log import Entry, append, written
+from kqi_hub.db.engine import Database
+from kqi_hub.db.scope import Scope
+from kqi_hub.runs import store
+from kqi_hub.runs.model import ACTIVE
+from kqi_hub.runs.rows import RunRow
+from kqi_hub.runs.service import RunService
+
+# A run that wants longer than this to finish is killed: what somebody does who is suspended ends within a minute.
+_GRACE_S = 30.0
+REASON = "account_disabled"
+
+
+@dataclass(slots=True, kw_only=True)
+class EndSuspended:
+    """An `OnSuspend`."""
+
+    database: Database
+    service: RunService
+    wake: Callable[[], None]
+
+    async def __call__(self, people: Collection[int]) -> None:
+        phases = [phase.value for phase in ACTIVE]
+        query = select(RunRow.key).where(
+            RunRow.phase.in_(phases), RunRow.created_by.in_(sorted(people)), RunRow.stop.is_(None)
+        )
+        async with self.database.read() as session:
+            keys = (await session.execute(query)).scalars().all()
+        for key in keys:
+            await self._end(key)
+        if keys:
+            self.wake()
+
+    async def _end(self, key: int) -> None:
+        async with self.database.write() as session:
+            scope = Scope(session)
+            run = await store.by_key(scope, key)
+            if run is None or run.phase.ended or run.stop is not None:
+                return
+            mode = StopMode.CANCEL if run.grace_s <= _GRACE_S else StopMode.KILL
+            await store.note(scope, key, run.phase, REASON)
+            await self.service.let_stop(scope, run, mode)
+            entry = Entry(
+                action="run.stop",
+                thing=f"{run.kind.value}/{run.number}",
+                name="",
+                tenant=run.tenant_id,
+                details=written({"mode": mode.value, "reason": REASON, "of": run.person}),
+            )
+            await append(session, entry)

@@ -1,0 +1,1 @@
+"""Whose a thing is, and who else may see or change it."""

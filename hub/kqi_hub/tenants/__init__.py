@@ -1,0 +1,1 @@
+"""Tenants: who is in which, with which role; what an administrator gives them; how they end."""

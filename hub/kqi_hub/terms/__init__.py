@@ -1,0 +1,1 @@
+"""The terms of service: what everybody must have accepted before they go on."""

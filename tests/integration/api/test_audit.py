@@ -1,0 +1,125 @@
+"""The audit log at the API: found, exported, verified, and what is refused is in it."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from kqi_hub.clock import now
+from kqi_hub.testing.service import Running
+from tests.integration.api.caller import Caller
+from tests.integration.api.conftest import signed_in
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(service: Running) -> AsyncIterator[Caller]:
+    async with await signed_in(service, "admin-of-audit", "sandbox", administrator=True) as caller:
+        yield caller
+
+
+async def entries(admin: Caller, **wanted: Any) -> list[Any]:
+    return list((await admin.get("/admin/audit", params=wanted))["items"])
+
+
+async def test_an_entry_says_who_did_what_from_where_with_which_token(admin: Caller, alice: Caller) -> None:
+    data = await alice.data({"a.txt": b"a"})
+    found = await entries(admin, person=alice.name)
+    assert [(item["action"], item["object"], item["tenant"], item["refused"]) for item in found] == [
+        ("data.create", f"data/{data['id']}", alice.tenant, "")
+    ]
+    assert found[0]["address"] == "127.0.0.1" and found[0]["token"]
+
+
+async def test_entries_are_found_by_each_thing_they_say(admin: Caller, alice: Caller) -> None:
+    before = now() - timedelta(seconds=1)
+    data = await alice.data({"a.txt": b"a"})
+    await alice.patch(f"/data/{data['id']}", {"memo": "x"})
+    await alice.get("/admin/audit", 403)
+    thing = f"data/{data['id']}"
+    assert [item["action"] for item in await entries(admin, object=thing)] == ["data.change", "data.create"]
+    assert len(await entries(admin, person=alice.name, action="data.*")) == 2
+    assert len(await entries(admin, tenant=alice.tenant, action="data.create")) == 1
+    assert len(await entries(admin, person=alice.name, since=before.isoformat())) == 3
+    assert await entries(admin, person=alice.name, until=before.isoformat()) == []
+    assert [item["refused"] for item in await entries(admin, person=alice.name, result="refused")] == ["not_permitted"]
+    assert len(await entries(admin, person=alice.name, result="done")) == 2
+
+
+async def test_pages_hold_every_entry_once_while_others_are_written(admin: Caller, alice: Caller) -> None:
+    for _ in range(5):
+        await alice.data({"a.txt": b"a"})
+    seen: list[int] = []
+    cursor = None
+    while True:
+        params = {"person": alice.name, "limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = await admin.get("/admin/audit", params=params)
+        seen += [item["id"] for item in page["items"]]
+        await alice.data({"a.txt": b"a"})
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert len(seen) == 5 and seen == sorted(set(seen), reverse=True)
+
+
+async def test_what_a_person_and_a_token_may_not_do_is_on_record(admin: Caller, alice: Caller) -> None:
+    for _ in range(20):
+        await alice.put("/data-types", {"names": ["x"]}, 403)
+    found = await entries(admin, person=alice.name, result="refused")
+    assert [(item["action"], item["object"], item["refused"]) for item in found] == [
+        ("set_data_types", "data-types", "not_permitted")
+    ]
+    assert found[0]["token"] and found[0]["address"] == "127.0.0.1"
+
+
+async def test_only_those_who_may_read_the_log_see_it(service: Running, alice: Caller) -> None:
+    for path in ("/admin/audit", "/admin/audit/export", "/admin/audit/verify"):
+        assert (await alice.get(path, 403))["code"] == "not_permitted"
+    async with httpx.AsyncClient(base_url=f"{service.url}/services/kqi/api/v1") as nobody:
+        assert (await nobody.get("/admin/audit")).status_code == 401
+
+
+async def test_the_export_is_one_entry_a_line_and_is_itself_on_record(admin: Caller, alice: Caller) -> None:
+    await alice.data({"a.txt": b"a"})
+    answer = await admin.client.get("/admin/audit/export", params={"person": alice.name})
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert [line["action"] for line in lines] == ["data.create"]
+    newest = (await entries(admin, action="audit.export"))[0]
+    assert newest["person"] == admin.name and newest["details"] == {"person": alice.name}
+
+
+async def test_the_log_of_all_these_tests_is_whole(admin: Caller) -> None:
+    verdict = await admin.get("/admin/audit/verify")
+    assert verdict["whole"] and verdict["faults"] == [] and verdict["entries"] == verdict["last"] > 0
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"result": "x"}, {"person": "a" * 65}, {"cursor": "x"}],
+)
+async def test_a_search_that_means_nothing_is_refused(admin: Caller, wanted: dict[str, str]) -> None:
+    await admin.get("/admin/audit", 422, params=wanted)
+
+
+@pytest.mark.parametrize("wanted", ["%", "_", "*", "**", "'; DROP TABLE audit; --", "\U0010ffff*"])
+async def test_signs_in_a_search_mean_themselves(admin: Caller, wanted: str) -> None:
+    for field in ("action", "object", "person", "tenant"):
+        found = await entries(admin, **{field: wanted}, limit=1000)
+        assert field in {"action", "object"} or found == []
+
+
+async def test_an_answer_with_a_secret_is_sealed_while_it_is_kept(service: Running, admin: Caller) -> None:
+    headers = {"Idempotency-Key": f"once-{admin.name}"}
+    body = {"name": f"once-{admin.name}"}
+    made = await admin.post("/admin/people", body, headers=headers)
+    assert await admin.post("/admin/people", body, headers=headers) == made
+    async with service.database.read() as session:
+        kept = (await session.execute(text("SELECT body FROM idempotency"))).scalars().all()
+    assert not any(made["password"] in body for body in kept)
