@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 
 ENDED = {"completed", "failed", "canceled", "killed"}
+_AT_WORK = ("queued", "preparing", "running", "stopping", "collecting")
 
 
 class Caller:
@@ -70,6 +71,17 @@ class Caller:
             assert run["phase"] not in ENDED, run
             run = await self.get(f"/trainings/{number}", params={"wait_s": 30, "unless": run["phase"]})
         return run
+
+    async def leave(self) -> None:
+        """End what the caller's tenant still has at work, so that it takes no card or place from whoever comes next."""
+        for kind in ("trainings", "notebooks"):
+            found = [await self.get(f"/{kind}", params={"phase": phase, "limit": 500}) for phase in _AT_WORK]
+            numbers = [run["id"] for page in found for run in page["items"]]
+            for number in numbers:
+                answer = await self.client.post(f"/{kind}/{number}/stop", json={"mode": "kill"})
+                assert answer.status_code == 200 or answer.json()["code"] == "run_ended", answer.text
+            for number in numbers:
+                await self.ended(number, kind)
 
     async def says(self, number: int, text: str) -> None:
         """Follow the log until it holds `text`."""

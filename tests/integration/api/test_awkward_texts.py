@@ -103,6 +103,7 @@ async def test_every_text_field_of_every_body(service: Running) -> None:
     """Each text is given back byte for byte, or refused with a sentence; never a 500."""
     async with await signed_in(service, "texts", "texts", administrator=True) as caller:
         await _try_every_field(caller)
+        await caller.leave()
 
 
 async def _try_every_field(alice: Caller) -> None:
