@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine, create_engine, event, pool
 from sqlalchemy.engine import Connection
@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from kqi_hub.db import driver
 from kqi_hub.errors import Unavailable
 
 # A writer waits this long for another one before it gives up.
@@ -28,7 +29,8 @@ class SqliteFile:
         return str(self.path)
 
     def engine(self) -> AsyncEngine:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{self.path}", connect_args={"timeout": _BUSY_MS / 1000})
+        options = {"timeout": _BUSY_MS / 1000, "async_creator_fn": driver.Connection}
+        engine = create_async_engine(f"sqlite+aiosqlite:///{self.path}", connect_args=options)
         event.listen(engine.sync_engine, "connect", _prepare)
         turns = _Turns()
         for name in ("begin", "checkin", "invalidate"):
@@ -77,7 +79,11 @@ def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN DEFERRED")
+    connection.exec_driver_sql(_how(connection))
+
+
+def _how(connection: Connection) -> str:
+    return "BEGIN IMMEDIATE" if _writes(connection) else "BEGIN DEFERRED"
 
 
 def _writes(connection: Connection) -> bool:
@@ -97,7 +103,7 @@ class _Turns:
         if _writes(connection):
             await_only(self._wait())
             connection.info[_TURN] = True
-        _begin(connection)
+        cast("driver.Connection", connection.connection.driver_connection).begin(_how(connection))
 
     def checkin(self, _connection: object, record: Any) -> None:
         """The transaction is over when its connection is given back."""
