@@ -15,9 +15,7 @@ from kqi_hub.directory.local import set_password
 from kqi_hub.directory.one_time import one_time_password
 from kqi_hub.errors import Conflict, NotFound
 from kqi_hub.identity import people
-from kqi_hub.identity.model import Principal
 from kqi_hub.identity.rows import LOCAL, LocalAccountRow, MembershipRow, PersonRow, TenantRow
-from kqi_hub.tenants.roles import check_not_beyond
 from kqi_spawner.workload import Secret
 
 
@@ -111,12 +109,6 @@ async def change(session: AsyncSession, row: PersonRow, values: Mapping[str, str
         setattr(row, key, value)
     await session.flush()
     return sorted(key for key, value in values.items() if value is not None)
-
-
-async def check_may_change(session: AsyncSession, row: PersonRow, caller: Principal) -> None:
-    """Raise Forbidden for a person who may do more over the platform than the caller: no way up by their account."""
-    theirs = await people.principal(session, row)
-    check_not_beyond(theirs.platform, caller)
 
 
 async def _tenant_of(session: AsyncSession, person: int, name: str) -> int:

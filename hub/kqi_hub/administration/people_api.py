@@ -148,7 +148,7 @@ async def delete_person(call: Caller, desk: Feature, name: Name, body: schema.De
 
 async def _changeable(session: AsyncSession, call: Call, name: str) -> PersonRow:
     row = await people.find(session, name)
-    await people.check_may_change(session, row, call.person)
+    await roles.check_may_change(session, row, call.person)
     return row
 
 

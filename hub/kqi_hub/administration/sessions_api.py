@@ -14,6 +14,7 @@ from kqi_hub.clock import now
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.policy import Permission
 from kqi_hub.identity.rows import BrowserSessionRow, PersonRow, TokenRow
+from kqi_hub.tenants import roles
 from kqi_hub.web.call import Call, Caller, feature
 from kqi_hub.web.routes import Routes
 
@@ -61,7 +62,7 @@ async def end_session(call: Caller, desk: Feature, name: Name, session_id: Annot
 
 async def _changeable(session: AsyncSession, call: Call, name: str) -> PersonRow:
     row = await people.find(session, name)
-    await people.check_may_change(session, row, call.person)
+    await roles.check_may_change(session, row, call.person)
     return row
 
 

@@ -51,6 +51,13 @@ def of_platform(person: PersonRow) -> dict[int | None, str]:
     return {} if role is None else {None: role}
 
 
+async def leaves_nobody(session: AsyncSession, person: PersonRow, after: Mapping[int | None, str]) -> bool:
+    """Return whether there would be no administrator any more once the directory gives this person `after`."""
+    stays = ADMINISTRATOR in {person.platform_role, after.get(None)}
+    loses = person.directory_platform_role == ADMINISTRATOR and not stays
+    return loses and not await people.another_administrator(session, person.id)
+
+
 async def bring_up_to_date(session: AsyncSession, person: PersonRow, after: Mapping[int | None, str]) -> list[Change]:
     """Make what the directory gives exactly `after`; return what that changed."""
     found = changes(await held(session, person), after)

@@ -1,5 +1,6 @@
 """Those whom a directory knows arrive: the platform gets to know them, and what the directory says now holds."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from kqi_hub.directory.mapping import Rule, Strongest, changes
 from kqi_hub.identity import people
 from kqi_hub.identity.policy import ADMINISTRATOR
 from kqi_hub.identity.rows import LOCAL, MembershipRow, PersonRow, TenantRow
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,9 @@ async def _one(session: AsyncSession, entry: Entry, ground: _Ground, default_ten
         _take_over(person, entry)
         after = apply.wanted(entry, ground.rules, ground.strongest)
         if changes(ground.held.get(person.id, {}), after):
+            if await apply.leaves_nobody(session, person, after):
+                log.warning("the directory takes the last administrator; they stay one", extra={"person": person.name})
+                after[None] = ADMINISTRATOR
             await apply.bring_up_to_date(session, person, after)
             ground.changed.add(person.id)
     person.gone_at = None

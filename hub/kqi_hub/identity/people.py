@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.clock import now
@@ -112,6 +112,13 @@ async def tenants_of(session: AsyncSession, person: int) -> tuple[str, ...]:
 async def anybody(session: AsyncSession) -> bool:
     """Return whether there is any person at all."""
     return (await session.execute(select(PersonRow.id).limit(1))).first() is not None
+
+
+async def another_administrator(session: AsyncSession, person: int) -> bool:
+    """Return whether somebody else than `person` may sign in and administer the platform."""
+    administers = or_(PersonRow.platform_role == ADMINISTRATOR, PersonRow.directory_platform_role == ADMINISTRATOR)
+    others = select(PersonRow.id).where(PersonRow.id != person, PersonRow.disabled.is_(False), administers)
+    return (await session.execute(others.limit(1))).first() is not None
 
 
 def permissions(names: Iterable[str], own: Mapping[str, Role], level: Level) -> frozenset[Permission]:

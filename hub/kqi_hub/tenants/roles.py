@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.audit.act import Act
@@ -61,7 +61,7 @@ async def give(act: Act, person: PersonRow, role: str | None) -> None:
     Raises Forbidden for one, or for somebody, who may do more than the person; Conflict for the last administrator.
     """
     chosen = await platform_role(act, role) if role is not None else None
-    check_not_beyond((await people.principal(act.session, person)).platform, act.person)
+    await check_may_change(act.session, person, act.person)
     stays = ADMINISTRATOR in {chosen.name if chosen else None, person.directory_platform_role}
     if not stays:
         await keep_an_administrator(act.session, person)
@@ -110,14 +110,16 @@ def check_not_beyond(wanted: Collection[Permission], caller: Principal) -> None:
         raise Forbidden("beyond_own_rights", permission=beyond[0])
 
 
+async def check_may_change(session: AsyncSession, row: PersonRow, caller: Principal) -> None:
+    """Raise Forbidden for a person who may do more over the platform than the caller: no way up by their account."""
+    theirs = await people.principal(session, row)
+    check_not_beyond(theirs.platform, caller)
+
+
 async def keep_an_administrator(session: AsyncSession, row: PersonRow) -> None:
     """Raise Conflict if nobody else could administer the platform."""
-    others = select(func.count()).where(
-        PersonRow.id != row.id,
-        PersonRow.disabled.is_(False),
-        or_(PersonRow.platform_role == ADMINISTRATOR, PersonRow.directory_platform_role == ADMINISTRATOR),
-    )
-    if ADMINISTRATOR in {row.platform_role, row.directory_platform_role} and not await session.scalar(others):
+    administers = ADMINISTRATOR in {row.platform_role, row.directory_platform_role}
+    if administers and not await people.another_administrator(session, row.id):
         raise Conflict("last_administrator", name=row.name)
 
 

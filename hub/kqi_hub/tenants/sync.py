@@ -77,7 +77,10 @@ async def carry_out(act: Act, entries: dict[str, Entry | None], digest: str, def
     for name in dict.fromkeys(name for name, _ in shown.changes):
         person = await people.person_named(act.session, name)
         if person is not None:
-            done = await apply.bring_up_to_date(act.session, person, apply.wanted(entries[name], by, strongest))
+            after = apply.wanted(entries[name], by, strongest)
+            if await apply.leaves_nobody(act.session, person, after):
+                raise Conflict("last_administrator", name=name)
+            done = await apply.bring_up_to_date(act.session, person, after)
             for change in done:
                 if change.tenant is not None and change.after is None:
                     await store.settle(act.session, person.id, change.tenant, home)

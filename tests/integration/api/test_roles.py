@@ -1,7 +1,9 @@
 """Roles as a matrix, roles over the platform, mappings of a directory's groups, and the sync of all its people."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,8 +13,11 @@ import pytest_asyncio
 from kqi_hub.directory.arrival import Arrived, arrive
 from kqi_hub.directory.base import Entry, Group
 from kqi_hub.identity import people, tokens
+from kqi_hub.settings import load
 from kqi_hub.testing.directory import MemoryDirectory
-from kqi_hub.testing.service import Running
+from kqi_hub.testing.service import Running, free_port, running
+from kqi_spawner.memory import MemoryBackend
+from tests import database
 from tests.integration.api.caller import Caller
 from tests.integration.api.conftest import signed_in
 
@@ -163,6 +168,29 @@ async def test_a_sync_does_exactly_what_its_preview_showed(
     assert (await root.post("/mappings/preview", status=503))["code"] == "directory_unreachable"
     directory.away = False
     await root.delete(f"/mappings/{made['id']}")
+
+
+async def test_a_directory_does_not_take_the_last_administrator(tmp_path: Path) -> None:
+    """Whoever nobody could undo: a sync refuses, and who signs in stays one until there is another."""
+    directory = MemoryDirectory()
+    settings = load(environ={}, state=tmp_path, server={"port": free_port()}, database=database.fresh())
+    boss = replace(of_the_lab("boss"), administrator=True)
+    async with running(settings, MemoryBackend(), directory) as alone:
+        directory.put(boss)
+        assert (await arrived(alone, boss)).administrator
+        async with await signed_in(alone, "boss", "sandbox") as caller:
+            directory.put(replace(boss, administrator=False))
+            shown = await caller.post("/mappings/preview", status=200)
+            assert [(one["person"], one["before"], one["after"]) for one in shown["changes"]] == [
+                ("boss", "administrator", None)
+            ]
+            refused = await caller.post("/mappings/apply", {"digest": shown["digest"]}, status=409)
+            assert refused["code"] == "last_administrator"
+            assert (await arrived(alone, directory.entries["boss"])).administrator
+            async with await signed_in(alone, "other", "sandbox", administrator=True):
+                await caller.post("/mappings/apply", {"digest": shown["digest"]}, status=200)
+            await caller.get("/roles/people", status=403)
+        assert not (await arrived(alone, directory.entries["boss"])).administrator
 
 
 async def test_a_token_that_reads_only_cannot_manage(service: Running, alice: Caller) -> None:
