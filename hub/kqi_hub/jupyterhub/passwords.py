@@ -14,8 +14,8 @@ from kqi_hub.settings import Settings
 from kqi_hub.settings_people import SignIn
 from kqi_spawner.workload import Secret
 
-# Who cannot prove the old password learns nothing more than at a sign-in.
-_NOT_PROVED = {PasswordFault.WRONG_OLD: (401, Refusal.WRONG.value), PasswordFault.LOCKED: (403, "account_locked")}
+# Who cannot prove the old password learns nothing more than at a sign-in: a name that nobody has is answered the same.
+_NOT_PROVED = {PasswordFault.WRONG_OLD: PasswordFault.WRONG_OLD.value, PasswordFault.LOCKED: "account_locked"}
 
 
 def is_json(request: Any) -> bool:
@@ -41,7 +41,7 @@ async def change_by_program(handler: Any) -> None:
         code, params = said_of(fault)
         problem(handler, 503, code, **params)
     elif fault:
-        status, code = _NOT_PROVED.get(fault, (422, fault.value))
+        status, code = (403, _NOT_PROVED[fault]) if fault in _NOT_PROVED else (422, fault.value)
         problem(handler, status, code, **numbers(handler.authenticator.settings.sign_in))
     else:
         forget_initial_password(handler.authenticator.settings, given.username)

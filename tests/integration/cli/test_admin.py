@@ -84,7 +84,8 @@ def test_a_password_is_changed_from_the_standard_input(root: Person, platform: P
     changer = replace(root, variables={"KQI_SERVER": platform.url, "KQI_TOKEN": platform.token("changer")})
     assert changer("account", "password", text=f"{PASSWORD}\n{NEW}\nnot {NEW}\n").code == Code.USAGE
     wrong = changer("account", "password", text=f"not it\n{NEW}\n{NEW}\n")
-    assert wrong.code == Code.NOT_SIGNED_IN and NEW not in wrong.out + wrong.err
+    assert wrong.code == Code.FORBIDDEN and NEW not in wrong.out + wrong.err
+    assert "present password is wrong" in wrong.err and "kqi login" not in wrong.err
     short = changer("account", "password", text=f"{PASSWORD}\nx\nx\n")
     assert short.code == Code.FAILED
     assert changer("account", "password", text=f"{PASSWORD}\n{NEW}\n{NEW}\n").code == 0

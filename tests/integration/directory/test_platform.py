@@ -114,7 +114,7 @@ def test_a_program_changes_a_password_that_must_be_changed(platform: Platform, s
     wrong = httpx.post(place, json={**who, "old": "wrong", "new": NEW})
     nobody = httpx.post(place, json={**who, "username": "nobody", "new": NEW})
     assert (wrong.status_code, wrong.json()) == (nobody.status_code, nobody.json())
-    assert (wrong.status_code, problem(wrong)) == (401, "sign_in_failed")
+    assert (wrong.status_code, problem(wrong)) == (403, "password_wrong_old")
     short = httpx.post(place, json={**who, "new": "short"}, headers={"Accept-Language": "ja"})
     assert (short.status_code, problem(short)) == (422, "password_too_short_there")
     assert "短すぎます" in short.json()["detail"]
