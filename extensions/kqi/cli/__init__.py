@@ -18,6 +18,7 @@ from kqi.cli import (
     notebook,
     notifications,
     profile,
+    servers,
     tenant,
     training,
 )
@@ -40,6 +41,7 @@ COMMANDS = (
     *admin.commands.table,
     *audit.commands.table,
     *tenant.commands.table,
+    *servers.commands.table,
     *governing.commands.table,
 )
 

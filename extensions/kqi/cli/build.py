@@ -27,6 +27,7 @@ GROUPS = {
     "admin": "cli.admin.help",
     "admin tenants": "cli.admin.tenants.help",
     "admin roles": "cli.admin.roles.help",
+    "admin servers": "cli.servers.help",
     "admin mappings": "cli.admin.mappings.help",
     "admin terms": "cli.admin.terms.help",
     "admin people": "cli.admin.people.help",

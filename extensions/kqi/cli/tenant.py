@@ -132,17 +132,21 @@ def placement(
     name: Name,
     file: Annotated[Path | None, Opt("cli.tenant.expand_file", ("--set",), "FILE")] = None,
     node: Annotated[list[str] | None, Opt("cli.tenant.node", metavar="NODE")] = None,
+    all_nodes: Annotated[bool, Opt("cli.tenant.all_nodes", ("--all-nodes",))] = False,
 ) -> None:
-    if file is None and node is None:
-        _show_placement(session, session.client.tenants.placement(name))
+    """What is not named stays as it is."""
+    before = session.client.tenants.placement(name)
+    if file is None and node is None and not all_nodes:
+        _show_placement(session, before)
         return
     try:
-        expand = json.loads(file.read_text(encoding="utf-8")) if file else session.client.tenants.placement(name).expand
+        expand = json.loads(file.read_text(encoding="utf-8")) if file else before.expand
     except ValueError as problem:
         raise UsageProblem("cli.tenant.not_json", file=file) from problem
     if not isinstance(expand, dict):
         raise UsageProblem("cli.tenant.not_json", file=file)
-    made = session.client.tenants.set_placement(name, SetPlacement(expand=expand, nodes=node or []))
+    nodes = [] if all_nodes else before.nodes if node is None else node
+    made = session.client.tenants.set_placement(name, SetPlacement(expand=expand, nodes=nodes))
     _show_placement(session, made)
 
 

@@ -112,6 +112,7 @@ class TenantServers(Wire):
     git_default: str | None
     registry: list[Server]
     registry_default: str | None
+    chosen: list[ServerUse]  # of which there is a list of its own
 
 
 class SetTenantServers(Request):

@@ -1,6 +1,7 @@
 """Git servers and registries: what an administrator defines, and what a tenant's people choose from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, select
@@ -49,14 +50,22 @@ async def remove(act: Act, *, use: str, name: str) -> None:
     await act.note("server.remove", f"server/{use}/{name}")
 
 
-async def of_tenant(session: AsyncSession, tenant: int, use: str) -> tuple[Sequence[ServerRow], str | None]:
-    """Return the tenant's servers and the name of its default; without a list, all that are defined."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """What a tenant's people choose from; `own`: from a list of the tenant's, else from all that is defined."""
+
+    servers: Sequence[ServerRow]
+    default: str | None
+    own: bool
+
+
+async def of_tenant(session: AsyncSession, tenant: int, use: str) -> Offered:
     query = select(ServerRow, TenantServerRow.chosen).join(TenantServerRow, TenantServerRow.server_id == ServerRow.id)
     query = query.where(TenantServerRow.tenant_id == tenant, ServerRow.use == use).order_by(ServerRow.name)
     found = [(row, chosen) for row, chosen in await session.execute(query)]
     rows = [row for row, _ in found] or list(await defined(session, use))
     chosen = next((row.name for row, chosen in found if chosen), rows[0].name if rows else None)
-    return rows, chosen
+    return Offered(servers=rows, default=chosen, own=bool(found))
 
 
 async def give(act: Act, tenant_name: str, lists: Mapping[str, tuple[Sequence[str], str | None]]) -> TenantRow:

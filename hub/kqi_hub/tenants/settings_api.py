@@ -62,13 +62,15 @@ async def set_placement(call: Caller, tenant: TenantName, body: schema.SetPlacem
 
 
 async def _servers(call: Call, tenant: TenantRow) -> schema.TenantServers:
-    git, git_default = await servers.of_tenant(call.session, tenant.id, "git")
-    registry, registry_default = await servers.of_tenant(call.session, tenant.id, "registry")
+    git = await servers.of_tenant(call.session, tenant.id, "git")
+    registry = await servers.of_tenant(call.session, tenant.id, "registry")
+    chosen: list[schema.ServerUse] = [*(("git",) if git.own else ()), *(("registry",) if registry.own else ())]
     return schema.TenantServers(
-        git=[_server(row) for row in git],
-        git_default=git_default,
-        registry=[_server(row) for row in registry],
-        registry_default=registry_default,
+        git=[_server(row) for row in git.servers],
+        git_default=git.default,
+        registry=[_server(row) for row in registry.servers],
+        registry_default=registry.default,
+        chosen=chosen,
     )
 
 
