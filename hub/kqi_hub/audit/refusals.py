@@ -1,13 +1,15 @@
 """What was refused goes on record, too, and a flood of it neither fills the disk nor slows anybody.
 
 The first refusal of its kind is written at once; those that follow within a minute, by the same person for the same
-action and reason, are counted and become one entry. Of different kinds a bounded number is told apart.
+action and reason, are counted and become one entry. Of different kinds a bounded number is told apart: of each person,
+so that nobody's flood hides what others were refused, and of all together whom the platform does not know.
 """
 
 import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -29,14 +31,15 @@ class _Counted:
 
 @dataclass(slots=True, kw_only=True)
 class Refusals:
-    """`kinds` bounds what is told apart in a minute; further ones are counted together, as of nobody in particular."""
+    """`kinds` bounds what is told apart in a minute; further ones of the same person, or of strangers, are one."""
 
     database: Database
     clock: Callable[[], float] = time.monotonic
     minute_s: float = 60.0
-    kinds: int = 300
+    kinds: int = 100
     _began: float = field(default=float("-inf"))
     _counted: dict[_Kind, _Counted] = field(default_factory=dict)
+    _told: Counter[int | None] = field(default_factory=Counter)
     _later: "asyncio.Task[None] | None" = field(default=None)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -44,9 +47,10 @@ class Refusals:
         """Put a refusal on record, or count it. Never raises what the database raises: the answer is the refusal."""
         await self.flush()
         kind = (entry.person, entry.name, entry.action, entry.refused)
-        if kind not in self._counted and len(self._counted) >= self.kinds:
-            entry = replace(entry, person=None, name="", thing="*", address="", token=None, details="{}")
-            kind = (None, "", entry.action, entry.refused)
+        if kind not in self._counted and self._told[entry.person] >= self.kinds:
+            said = {"name": ""} if entry.person is None else {"action": "*"}
+            entry = replace(entry, **said, thing="*", address="", token=None, details="{}")
+            kind = (entry.person, entry.name, entry.action, entry.refused)
         known = self._counted.get(kind)
         if known is not None:
             known.times += 1
@@ -54,6 +58,7 @@ class Refusals:
                 self._later = asyncio.create_task(self._flush_later(), name="refusals")
             return
         self._counted[kind] = _Counted(entry)
+        self._told[entry.person] += 1
         await self._write([entry])
 
     async def flush(self, *, now: bool = False) -> None:
@@ -64,6 +69,7 @@ class Refusals:
             if not now and self.clock() - self._began < self.minute_s:
                 return
             over, self._counted, self._began = self._counted, {}, self.clock()
+            self._told.clear()
             repeated = [
                 replace(found.entry, details=written({**json.loads(found.entry.details), "times": found.times}))
                 for found in over.values()

@@ -247,9 +247,16 @@ async def test_a_flood_of_different_refusals_is_bounded(database: Database) -> N
     refusals = Refusals(database=database, kinds=10)
     for number in range(500):
         await refusals.note(Entry(action="session.begin", thing=f"person/{number}", name=str(number), refused="wrong"))
-    assert len(await refused(database)) == 11
+    for number in range(500):
+        await refusals.note(Entry(action=f"a{number}", thing="t", person=1, name="eve", refused="not_permitted"))
+    await refusals.note(Entry(action="data.read", thing="data/1", person=2, name="alice", refused="not_permitted"))
+    found = await refused(database)
+    assert [name for name, _, _ in found] == [*[str(number) for number in range(10)], "", *["eve"] * 11, "alice"]
     await refusals.close()
-    assert (await refused(database))[-1] == ("", "wrong", '{"times": 489}')
+    assert (await refused(database))[-2:] == [
+        ("", "wrong", '{"times": 489}'),
+        ("eve", "not_permitted", '{"times": 489}'),
+    ]
 
 
 async def test_a_minute_that_nobody_comes_after_is_counted_by_itself(database: Database) -> None:
