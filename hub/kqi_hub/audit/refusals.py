@@ -48,8 +48,8 @@ class Refusals:
         await self.flush()
         kind = (entry.person, entry.name, entry.action, entry.refused)
         if kind not in self._counted and self._told[entry.person] >= self.kinds:
-            said = {"name": ""} if entry.person is None else {"action": "*"}
-            entry = replace(entry, **said, thing="*", address="", token=None, details="{}")
+            entry = replace(entry, thing="*", address="", token=None, details="{}")
+            entry = replace(entry, name="") if entry.person is None else replace(entry, action="*")
             kind = (entry.person, entry.name, entry.action, entry.refused)
         known = self._counted.get(kind)
         if known is not None:
