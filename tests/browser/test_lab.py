@@ -18,7 +18,8 @@ root = Path(os.environ["KQI_ROOT"])
 print(sorted(path.name for path in root.iterdir()), Path(sys.prefix).parent == Path.home(), kqi.Client().me().name)
 Path("kept.txt").write_text("kept")
 Path("home", "mine.txt").write_text("mine")
-assert Path.home().joinpath("mine.txt").exists()"""
+assert Path.home().joinpath("mine.txt").exists()
+assert os.environ["NOTEBOOK_ID"] and os.environ["EXPIRES_IN"] == '0'"""
 
 
 @pytest.fixture(autouse=True)

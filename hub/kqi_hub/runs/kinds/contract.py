@@ -17,6 +17,7 @@ FIXED = frozenset(
         *("TRAINING_ID", "NOTEBOOK_ID", "INFERENCE_ID", "DATASET_ID", "LOCAL_DATASET", "PARENT_ID"),
         *("MODEL_REPOSITORY", "MODEL_REPOSITORY_URL", "MODEL_REPOSITORY_TOKEN", "COMMIT_ID"),
         *("ZIP_FILE_CREATED", "ENTRY_POINT", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
+        "EXPIRES_IN",
     }
 )
 # Git asks who owns a clone, and the platform made it.
@@ -46,6 +47,8 @@ def environment(run: Run, inputs: Inputs) -> dict[str, str]:
         "ENTRY_POINT": run.command,
         "ZIP_FILE_CREATED": "true" if run.zip else "false",
     }
+    if run.kind is Kind.NOTEBOOK:
+        fixed["EXPIRES_IN"] = "0"  # seconds; 0: it runs until it is stopped
     return {"COLUMNS": "200", **_git(inputs), **inputs.defaults, **run.environment, **fixed}
 
 
