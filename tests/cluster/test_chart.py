@@ -11,6 +11,7 @@ import pytest
 from kqi_hub import settings
 from kqi_hub.engine import kubernetes_settings
 from kqi_spawner.kubernetes.settings import Toleration
+from tests.cluster.harness import build
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.helm import CHART, helm, rendered
 
@@ -57,6 +58,14 @@ _VARIANTS: dict[str, dict[str, Any]] = {
         "storage": {"kind": "class", "class": "shared"},
         "work": {"namespace": "kqi"},
         "ingress": {"enabled": True, "hosts": ["kqi.example.org"], "tls": [{"secretName": "tls"}]},
+    },
+    "a gateway": {
+        **_BASE,
+        "httpRoute": {
+            "enabled": True,
+            "hostnames": ["kqi.example.org"],
+            "gateway": {"name": "edge", "namespace": "infra", "sectionName": "https", "httpSectionName": "http"},
+        },
     },
     "the proxy's own certificate": {
         **_BASE,
@@ -175,6 +184,9 @@ def spaces(cluster: Cluster) -> Iterator[Cluster]:
     for space in ("kqi", "kqi-work"):
         cluster.kubectl("create", "namespace", space)
     cluster.kubectl("-n", "kqi", "create", "serviceaccount", "kqi-plain")
+    (routes,) = build.binaries(["gateway"])
+    cluster.kubectl("apply", "--server-side", "-f", routes / "gateway.networking.k8s.io_httproutes.yaml")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io", "--timeout=60s")
     yield cluster
     cluster.kubectl("delete", "namespace", "kqi", "kqi-work", "--wait=false")
 

@@ -51,6 +51,12 @@ def of_platform(person: PersonRow) -> dict[int | None, str]:
     return {} if role is None else {None: role}
 
 
+async def would_change(session: AsyncSession, person: PersonRow, entry: Entry) -> bool:
+    """Return whether the directory gives this person something else than they have, by the mappings of now."""
+    after = wanted(entry, await rules(session), await strength(session))
+    return bool(changes(await held(session, person), after))
+
+
 async def leaves_nobody(session: AsyncSession, person: PersonRow, after: Mapping[int | None, str]) -> bool:
     """Return whether there would be no administrator any more once the directory gives this person `after`."""
     stays = ADMINISTRATOR in {person.platform_role, after.get(None)}

@@ -12,6 +12,7 @@ from traitlets import Any as AnyTrait
 from kqi_hub.audit import log as audit
 from kqi_hub.audit.refusals import Refusals
 from kqi_hub.db.engine import Database
+from kqi_hub.directory.apply import would_change
 from kqi_hub.directory.arrival import Arrived, arrive, known
 from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Refused
 from kqi_hub.directory.configured import directory_of
@@ -146,7 +147,10 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
         if entry.source == LOCAL or self._seen.get(entry.name) == entry:
             async with self.database.read() as session:
                 person = await people.person_named(session, entry.name)
-                return None if person is None or person.disabled else await known(session, person)
+                if person is None or person.disabled:
+                    return None
+                if entry.source == LOCAL or not await would_change(session, person, entry):
+                    return await known(session, person)
         async with self.database.write() as session:
             (arrived,) = await arrive(session, [entry], default_tenant=self.settings.default_tenant, sign_in=False)
         self._seen[entry.name] = entry

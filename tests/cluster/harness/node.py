@@ -22,6 +22,8 @@ state = '/run/containerd-state'
   path = '{work}/containerd/opt'
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = 'localhost/pause:1'
+[plugins.'io.containerd.cri.v1.images'.registry]
+  config_path = '{work}/registries'
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -92,6 +94,12 @@ class Node:
     def load(self, archive: Path) -> None:
         """Put an image of an archive where the kubelet finds it."""
         self._ctr("-n", "k8s.io", "images", "import", archive, timeout_s=600)  # gigabytes, and a machine that is busy
+
+    def trust(self, registry: str) -> None:
+        """Have images of `registry` (host:port) pulled without TLS."""
+        folder = self.work / "registries" / registry
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "hosts.toml").write_text(f'server = "http://{registry}"\n')
 
     def stop(self) -> None:
         """End the node and all that runs on it at once."""

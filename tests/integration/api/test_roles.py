@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest_asyncio
 from kqi_hub.directory.arrival import Arrived, arrive
 from kqi_hub.directory.base import Entry, Group
 from kqi_hub.identity import people, tokens
+from kqi_hub.jupyterhub.authenticator import KqiAuthenticator
 from kqi_hub.settings import load
 from kqi_hub.testing.directory import MemoryDirectory
 from kqi_hub.testing.service import Running, free_port, running
@@ -168,6 +170,31 @@ async def test_a_sync_does_exactly_what_its_preview_showed(
     assert (await root.post("/mappings/preview", status=503))["code"] == "directory_unreachable"
     directory.away = False
     await root.delete(f"/mappings/{made['id']}")
+
+
+async def test_who_is_signed_in_already_has_a_new_mapping_with_the_next_look_at_them(
+    service: Running, directory: MemoryDirectory, root: Caller, alice: Caller
+) -> None:
+    entry = of_the_lab(f"frida-{alice.tenant}", Group(name=f"late-{alice.tenant}"))
+    directory.put(entry)
+    await arrived(service, directory.entries[entry.name])
+    hub = KqiAuthenticator(platform=service.settings)
+    hub.directory = directory
+
+    async def groups() -> list[str]:
+        found = await hub.refresh_user(SimpleNamespace(name=entry.name))
+        assert isinstance(found, dict)
+        return list(found["groups"])
+
+    try:
+        assert [await groups() for _ in range(2)] == [["sandbox"]] * 2
+        mapping = {"kind": "group-direct", "value": f"late-{alice.tenant}", "tenant": alice.tenant, "role": "viewer"}
+        made = await root.post("/mappings", mapping)
+        assert sorted(await groups()) == sorted(["sandbox", alice.tenant])
+        await root.delete(f"/mappings/{made['id']}")
+        assert await groups() == ["sandbox"]
+    finally:
+        await hub.database.close()
 
 
 async def test_a_directory_does_not_take_the_last_administrator(tmp_path: Path) -> None:
