@@ -1,6 +1,5 @@
 """A service that may ask servers of the tests, and these servers."""
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -14,15 +13,12 @@ from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.names import checked_name
 from tests import database
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
 from tests.servers.git import GitServer
 from tests.servers.https import HttpsServer
 from tests.servers.smtp import SmtpServer
 
 GIT_TOKEN = "canary-of-a-git-token-5d1e"
 MAIL_PASSWORD = "canary-of-the-mail-password-77b0"
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -83,19 +79,3 @@ async def service(
         yield found
         for name in [checked_name(folder.name) for folder in (state / "ledger").iterdir() if folder.is_dir()]:
             await found.backend.stop(name, grace_s=0)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def alice(service: Running) -> AsyncIterator[Caller]:
-    """A person in a tenant of this test alone."""
-    number = next(_numbers)
-    async with await signed_in(service, f"alice{number}", f"tenant{number}") as caller:
-        yield caller
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def stranger(service: Running) -> AsyncIterator[Caller]:
-    """A person of another tenant."""
-    number = next(_numbers)
-    async with await signed_in(service, f"mallory{number}", f"elsewhere{number}") as caller:
-        yield caller

@@ -10,8 +10,7 @@ from sqlalchemy import delete, select
 from kqi_hub.audit.log import AuditRow
 from kqi_hub.terms.rows import AcceptanceRow, TermsRow
 from kqi_hub.testing.service import Running
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TEXTS = {"ja": "採掘は禁止です。", "zh": "禁止挖矿。", "en": "No mining."}

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import httpx
 
+from kqi_hub.testing.service import Running
+
 ENDED = {"completed", "failed", "canceled", "killed"}
 _AT_WORK = ("queued", "preparing", "running", "stopping", "collecting")
 
@@ -97,6 +99,13 @@ class Caller:
         answer = await self.client.get(f"/trainings/{number}/log", params={"follow": follow})
         assert answer.status_code == 200, answer.text
         return answer.text
+
+
+async def signed_in(service: Running, person: str, tenant: str, *, administrator: bool = False) -> Caller:
+    token = await service.token(person, tenant, administrator=administrator)
+    base = f"{service.url}/services/kqi/api/v1"
+    client = httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    return Caller(client, person, tenant)
 
 
 def packed(files: dict[str, bytes]) -> bytes:

@@ -1,13 +1,11 @@
 """One service on the local engine for all tests of this folder; each test has people and tenants of its own."""
 
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import pytest_asyncio
 
@@ -16,9 +14,6 @@ from kqi_hub.testing.directory import MemoryDirectory
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.names import checked_name
 from tests import database
-from tests.integration.api.caller import Caller
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -48,26 +43,3 @@ async def service(state: Path, directory: MemoryDirectory) -> AsyncIterator[Runn
         ledger = state / "ledger"
         for name in [checked_name(folder.name) for folder in ledger.iterdir() if folder.is_dir()]:
             await found.backend.stop(name, grace_s=0)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def alice(service: Running) -> AsyncIterator[Caller]:
-    """A person in a tenant of this test alone."""
-    number = next(_numbers)
-    async with await signed_in(service, f"alice{number}", f"tenant{number}") as caller:
-        yield caller
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def stranger(service: Running) -> AsyncIterator[Caller]:
-    """A person of another tenant."""
-    number = next(_numbers)
-    async with await signed_in(service, f"mallory{number}", f"elsewhere{number}") as caller:
-        yield caller
-
-
-async def signed_in(service: Running, person: str, tenant: str, *, administrator: bool = False) -> Caller:
-    token = await service.token(person, tenant, administrator=administrator)
-    base = f"{service.url}/services/kqi/api/v1"
-    client = httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60)
-    return Caller(client, person, tenant)

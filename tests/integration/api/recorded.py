@@ -5,8 +5,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 
 class Around:

@@ -12,8 +12,7 @@ from sqlalchemy import text
 
 from kqi_hub.clock import now
 from kqi_hub.testing.service import Running
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -6,8 +6,7 @@ import zipfile
 import pytest
 
 from kqi_hub.testing.service import Running
-from tests.integration.api.caller import Caller, packed, sha256
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, packed, sha256, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

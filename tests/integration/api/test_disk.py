@@ -19,8 +19,7 @@ from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
 from tests import database
 from tests.contract.looks import ROOT_ONLY
-from tests.integration.api.caller import Caller, packed
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, packed, signed_in
 
 pytestmark = [ROOT_ONLY, pytest.mark.timeout(120)]
 _SIZE_MIB = 48

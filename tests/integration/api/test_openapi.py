@@ -9,8 +9,7 @@ import pytest
 
 from kqi_hub.testing.service import Running
 from tests import database
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3600)]
 

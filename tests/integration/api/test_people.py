@@ -13,8 +13,7 @@ from kqi_hub.identity import people
 from kqi_hub.identity.rows import PersonRow, RoleRow
 from kqi_hub.testing.service import Running
 from kqi_spawner.workload import Secret
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

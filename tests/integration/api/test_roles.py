@@ -20,8 +20,7 @@ from kqi_hub.testing.directory import MemoryDirectory
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.memory import MemoryBackend
 from tests import database
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

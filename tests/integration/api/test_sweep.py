@@ -26,8 +26,7 @@ from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.memory import MemoryBackend
 from kqi_spawner.names import checked_name
 from kqi_spawner.status import Phase as Seen
-from tests.integration.api.caller import Caller, sha256
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, sha256, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PART = 2**16

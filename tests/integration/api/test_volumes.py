@@ -13,8 +13,7 @@ import pytest_asyncio
 from kqi_hub.errors import ConfigError
 from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 
 
 @pytest_asyncio.fixture(loop_scope="session")

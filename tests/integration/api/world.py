@@ -13,8 +13,7 @@ from kqi_hub.clock import now
 from kqi_hub.identity import people, tokens
 from kqi_hub.identity.rows import MembershipRow, PersonRow, TokenRow
 from kqi_hub.testing.service import Running
-from tests.integration.api.caller import Caller, packed
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, packed, signed_in
 from tests.integration.api.oracle import Actor, Operation
 from tests.integration.api.recorded import public_key
 

@@ -21,8 +21,7 @@ from kqi_hub.db.postgresql import PostgresServer
 from kqi_hub.errors import ConfigError, Unavailable
 from kqi_hub.settings import as_environment, load
 from kqi_hub.testing.service import Running, free_port, running
-from tests.integration.api.caller import Caller
-from tests.integration.api.conftest import signed_in
+from tests.integration.api.caller import Caller, signed_in
 from tests.integration.replicas.conftest import POSTGRES_ONLY
 from tests.pki import Authority
 from tests.platform import PROGRAM
