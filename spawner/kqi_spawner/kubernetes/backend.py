@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
 
+from kqi_spawner import logfile
 from kqi_spawner.errors import BackendError, CannotStart, UnknownImage
 from kqi_spawner.kubernetes import capacity, entry, labels, manifest
 from kqi_spawner.kubernetes.cache import Cache
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 _ENDED = {Phase.EXITED, Phase.LOST}
 # A file on another machine announces nothing: look so often while somebody reads along.
 _LOOK_S = 0.2
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +122,7 @@ class KubernetesBackend:
         while True:
             # First the status, then the rest of the file: what was written before the end is never missed.
             over = not follow or self._status(name).phase in {Phase.ABSENT, *_ENDED}
-            while chunk := await asyncio.to_thread(_read, file, position):
+            while chunk := await asyncio.to_thread(logfile.read, file, position):
                 position += len(chunk)
                 yield chunk
             if over:
@@ -241,10 +240,10 @@ class KubernetesBackend:
             return
 
     def _open_log(self, workload: Workload) -> None:
-        """Make the log before the pod mounts it. Never through a link that somebody planted."""
+        """Make the log before the pod mounts it."""
         log = self._settings.store / workload.log.text
         log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        descriptor = logfile.create(log)
         try:
             if self._settings.who_is(workload.tenant) is not Who.ACCOUNT:
                 os.fchmod(descriptor, 0o660)
@@ -252,12 +251,3 @@ class KubernetesBackend:
                 os.fchown(descriptor, *self._settings.user)
         finally:
             os.close(descriptor)
-
-
-def _read(file: Path, position: int) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            opened.seek(position)
-            return opened.read(_CHUNK)
-    except FileNotFoundError:
-        return b""

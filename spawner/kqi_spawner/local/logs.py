@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from kqi_spawner import logfile
 from kqi_spawner.local import ledger
 from kqi_spawner.local.watch import FALLBACK_S, Watcher
 from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Phase
 
-_CHUNK = 1 << 16
 _OVER = {Phase.EXITED, Phase.LOST, Phase.ABSENT}
 
 
 async def written(file: Path, start: int = 0) -> AsyncIterator[bytes]:
     """Yield what is in the file from `start` to its end; nothing if it is missing."""
     position = start
-    while chunk := await asyncio.to_thread(_read, file, position):
+    while chunk := await asyncio.to_thread(logfile.read, file, position):
         position += len(chunk)
         yield chunk
 
@@ -42,12 +42,3 @@ async def _rung(bell: asyncio.Event) -> None:
         await asyncio.wait_for(bell.wait(), FALLBACK_S)
     except TimeoutError:
         return
-
-
-def _read(file: Path, position: int) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            opened.seek(position)
-            return opened.read(_CHUNK)
-    except FileNotFoundError:
-        return b""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kqi_spawner import logfile
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.local.images import Environment
 from kqi_spawner.local.isolation import Account, Isolation
@@ -201,7 +202,7 @@ def _open_log(engine: Engine, workload: Workload) -> None:
     if not log.parent.is_dir():
         log.parent.mkdir(parents=True)
         _own(log.parent, engine.account)
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    fd = logfile.create(log)
     try:
         if engine.account.drop:
             os.fchown(fd, engine.account.uid, engine.account.gid)

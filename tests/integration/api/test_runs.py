@@ -1,5 +1,6 @@
 """Trainings: from submit to collected output, through the public door."""
 
+import asyncio
 import io
 import os
 import subprocess
@@ -277,6 +278,17 @@ async def test_a_copy_runs_the_recorded_commit_with_what_is_given_instead(alice:
     )
     await alice.ended(copy["id"])
     await alice.ended(run["id"])
+
+
+@pytest.mark.parametrize("plant", ["ln -s /etc/passwd", "mkfifo"])
+async def test_a_log_that_its_run_has_replaced_shows_nothing_of_anybody_elses(alice: Caller, plant: str) -> None:
+    log = '"$KQI_ROOT/attach/training_stdout_stderr_$TRAINING_ID.log"'
+    run = await alice.train(f"rm {log}; {plant} {log}; touch $KQI_ROOT/output/planted; sleep 1")
+    while not (await alice.get(f"/trainings/{run['id']}/outputs"))["items"]:
+        await asyncio.sleep(0.05)
+    assert await alice.log(run["id"], follow=True) == ""
+    await alice.ended(run["id"])
+    assert await alice.log(run["id"]) == ""
 
 
 async def test_what_the_platform_could_never_give_is_refused_and_the_rest_queues_with_a_reason(alice: Caller) -> None:
