@@ -17,8 +17,13 @@ class ExecutionBackend(Protocol):
     async def start(self, workload: Workload) -> None:
         """Begin it and return at once. Idempotent by name. Raises `CannotStart` for what another try will not mend."""
 
-    async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
-        """Return the status of each name; an unknown one is ABSENT."""
+    async def observe(
+        self, names: Collection[WorkloadName], *, anew: bool = False
+    ) -> dict[WorkloadName, WorkloadStatus]:
+        """Return the status of each name; an unknown one is ABSENT.
+
+        With `anew` it is asked for instead of taken from what was heard: raises `BackendError` where nobody answers.
+        """
 
     async def stop(self, name: WorkloadName, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), end it after `grace_s` seconds (0: now). Idempotent; unknown names are fine.

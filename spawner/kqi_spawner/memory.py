@@ -64,7 +64,9 @@ class MemoryBackend:
             self.begin(workload.name)
         self._ring(workload.name)
 
-    async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
+    async def observe(
+        self, names: Collection[WorkloadName], *, anew: bool = False
+    ) -> dict[WorkloadName, WorkloadStatus]:
         absent = WorkloadStatus(phase=Phase.ABSENT)
         return {name: self._entries[name].status if name in self._entries else absent for name in names}
 

@@ -55,8 +55,9 @@ class GpuKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What the engine can give out in all, whether free or not."""
+    """What the engine can give out in all, whether free or not; `nodes`: the parts that nothing may span."""
 
     cpu_milli: int
     memory_mib: int
     gpus: tuple[GpuKind, ...] = ()
+    nodes: "tuple[Capacity, ...]" = ()

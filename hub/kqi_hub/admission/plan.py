@@ -137,8 +137,12 @@ def admit(
 
 
 def fits_at_all(ask: Ask, capacity: Capacity) -> Wait | None:
-    """Return what the whole of the platform could never give, None if it could."""
-    return _short(ask, unreserved([], capacity))
+    """Return what the whole of the platform, or any one node of it, could never give; None if one could."""
+    short = _short(ask, unreserved([], capacity))
+    if short is not None or not capacity.nodes:
+        return short
+    shorts = [_short(ask, unreserved([], node)) for node in capacity.nodes]
+    return None if None in shorts else max(filter(None, shorts), key=[Wait.GPU, Wait.CPU, Wait.MEMORY].index)
 
 
 def unreserved(held: Sequence[Held], capacity: Capacity) -> _Free:

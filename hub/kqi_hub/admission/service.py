@@ -58,6 +58,8 @@ class Admission:
     def check(self, ask: Ask) -> None:
         """Raise Invalid for what could never be given."""
         short = plan.fits_at_all(ask, self.capacity)
+        if short is not None and plan.fits_at_all(ask, replace(self.capacity, nodes=())) is None:
+            raise Invalid("fits_on_no_node", cpu=ask.cpu_milli / 1000, memory=ask.memory_mib / 1024, gpus=ask.gpus)
         if short is Wait.GPU:
             kinds = {kind.name: len(kind.indexes) for kind in self.capacity.gpus}
             there = ", ".join(f"{name}: {count}" for name, count in kinds.items()) or "0"

@@ -89,6 +89,11 @@ class Reconciler:
     async def _compare(self, runs: Sequence[Run]) -> None:
         started = [run for run in runs if run.phase is not Phase.QUEUED]
         seen = await self.backend.observe([run.workload for run in started])
+        # What has begun is not given up because of something that was not heard.
+        begun = [run.workload for run in started if run.phase is not Phase.PREPARING]
+        lost = [name for name in begun if seen[name].phase is Seen.ABSENT]
+        if lost:
+            seen |= await self.backend.observe(lost, anew=True)
         for run in runs:
             status = seen.get(run.workload) or WorkloadStatus(phase=Seen.ABSENT)
             self._begin(run, status)
@@ -175,7 +180,10 @@ class Reconciler:
             case Step.COLLECT:
                 return await self._collect(run, seen)
             case _:
-                return await self._end(run, stop_phase(run.stop) if run.stop else Phase.FAILED, "stopped")
+                done = await self._end(run, stop_phase(run.stop) if run.stop else Phase.FAILED, "stopped")
+                if run.phase is not Phase.QUEUED:  # a start that was cut may have left something in the engine
+                    await self.backend.forget(run.workload)
+                return done
 
     async def _prepare(self, run: Run) -> bool:
         crash.point("admitted")

@@ -6,7 +6,7 @@ import fnmatch
 import logging
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -47,9 +47,13 @@ class KubernetesBackend:
 
     @classmethod
     async def opened(cls, settings: KubernetesSettings) -> Self:
-        """Connect and look at what is there. Raises `CannotStart`."""
+        """Connect and look at what is there. Raises `BackendError`."""
         backend = cls(settings, await Client.opened(settings.kubeconfig))
-        await backend._cache.open()
+        try:
+            await backend._cache.open()
+        except BaseException:
+            await backend.close()
+            raise
         return backend
 
     async def close(self) -> None:
@@ -68,7 +72,7 @@ class KubernetesBackend:
         hidden = [one for one in own if one is not None]
         await asyncio.to_thread(self._open_log, workload)
         for one in hidden:
-            await self._create(self._secrets, one)
+            await self._hide(workload.name, one)
         try:
             made = await self._create(self._jobs, job)
         except CannotStart:
@@ -82,7 +86,13 @@ class KubernetesBackend:
         """Whether it was started, and not yet forgotten, as far as has been heard."""
         return self._cache.knows(name)
 
-    async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
+    async def observe(
+        self, names: Collection[WorkloadName], *, anew: bool = False
+    ) -> dict[WorkloadName, WorkloadStatus]:
+        for name in names:
+            # That a Job has failed and that its pod is there come by different watches.
+            if anew or (self._status(name).phase is Phase.LOST and self._cache.pod(name) is None):
+                await self._ask(name)
         return {name: self._status(name) for name in names}
 
     async def stop(self, name: WorkloadName, *, grace_s: float) -> None:
@@ -168,6 +178,14 @@ class KubernetesBackend:
         """The resources that admission alone gives out."""
         return frozenset(cards.resource for cards in self._settings.cards.values())
 
+    async def _ask(self, name: WorkloadName) -> None:
+        """Look at one workload itself, whatever was heard of it."""
+        with suppress(Gone):
+            self._cache.put_job(await self._client.get(f"{self._jobs}/{name}"))
+        found = await self._client.get(self._pods, {"labelSelector": labels.selector(self._settings.platform, name)})
+        for pod in found.get("items") or ():
+            self._cache.put_pod(pod)
+
     @property
     def _jobs(self) -> str:
         return f"/apis/batch/v1/namespaces/{self._settings.namespace}/jobs"
@@ -202,6 +220,17 @@ class KubernetesBackend:
             if error.status in {400, 403, 404, 422} and "exceeded quota" not in error.message:
                 raise CannotStart(error.message) from error
             raise
+
+    async def _hide(self, name: WorkloadName, one: manifest.Manifest) -> None:
+        """Create a secret. One that a start left, which then made no Job, takes the values of this start."""
+        made = await self._create(self._secrets, one)
+        wanted = {key: base64.b64encode(text.encode()).decode() for key, text in one["stringData"].items()}
+        if made.get("data") == wanted:
+            return
+        try:
+            await self._client.get(f"{self._jobs}/{name}")
+        except Gone:
+            await self._client.merge(f"{self._secrets}/{one['metadata']['name']}", {"stringData": one["stringData"]})
 
     async def _delete_secrets(self, name: WorkloadName) -> None:
         for one in (name, manifest.pull_name(name)):

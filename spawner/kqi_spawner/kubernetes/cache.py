@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from kqi_spawner.errors import BackendError
 from kqi_spawner.kubernetes import labels
 from kqi_spawner.kubernetes.client import Client
 from kqi_spawner.kubernetes.observe import (
@@ -42,7 +43,7 @@ class Cache:
         self._readers: set[asyncio.Queue[WorkloadName]] = set()
 
     async def open(self) -> None:
-        """Start the watches and wait for the first lists. Raises TimeoutError."""
+        """Start the watches and wait for the first lists. Raises `BackendError`; `close` is due all the same."""
         space, selector = self._settings.namespace, labels.selector(self._settings.platform)
         jobs = Following(
             path=f"/apis/batch/v1/namespaces/{space}/jobs",
@@ -68,9 +69,12 @@ class Cache:
         ready = [asyncio.Event() for _ in range(3)]
         for what, event in zip((jobs, pods, refusals), ready, strict=True):
             self._tasks.append(asyncio.create_task(follow(self._client, what, event), name=f"watch {what.path}"))
-        async with asyncio.timeout(_READY_S):
-            for event in ready:
-                await event.wait()
+        try:
+            async with asyncio.timeout(_READY_S):
+                for event in ready:
+                    await event.wait()
+        except TimeoutError as error:
+            raise BackendError(f"no list of {space} within {_READY_S:.0f} s") from error
 
     async def close(self) -> None:
         for timer in self._timers.values():
@@ -140,19 +144,21 @@ class Cache:
         finally:
             self._readers.discard(queue)
 
-    def _replace_jobs(self, found: list[dict[str, Any]]) -> None:
+    def _replace_jobs(self, found: list[dict[str, Any]], version: int) -> None:
         left = {name for one in found if (name := labels.name_of(one))}
         for name in self._jobs.keys() - left:
-            del self._jobs[name]
-            self._announce(name)
+            if self._jobs[name].version <= version:  # else it was made after the list
+                del self._jobs[name]
+                self._announce(name)
         for one in found:
             self.put_job(one)
 
-    def _replace_pods(self, found: list[dict[str, Any]]) -> None:
+    def _replace_pods(self, found: list[dict[str, Any]], version: int) -> None:
         left = {name for one in found if (name := labels.name_of(one))}
         for name in self._pods.keys() - left:
-            del self._pods[name]
-            self._announce(name)
+            if self._pods[name].version <= version:
+                del self._pods[name]
+                self._announce(name)
         for one in found:
             self.put_pod(one)
 
@@ -170,7 +176,7 @@ class Cache:
             del self._pods[name]
             self._announce(name)
 
-    def _replace_refusals(self, found: list[dict[str, Any]]) -> None:
+    def _replace_refusals(self, found: list[dict[str, Any]], _version: int) -> None:
         left = {refusal(event)[0] for event in found}
         for name in self._refused.keys() - left:
             del self._refused[name]

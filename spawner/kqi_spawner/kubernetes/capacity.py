@@ -1,7 +1,7 @@
 """What the nodes can give out. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kqi_spawner.kubernetes.settings import Cards, KubernetesSettings, Toleration
@@ -14,26 +14,38 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei"
 
 def total(nodes: Iterable[dict[str, Any]], of: KubernetesSettings) -> Capacity:
     """Return the sum over nodes that take our pods; where only a part of what a workload gets is kept for it, more."""
-    cpu, memory = 0.0, 0.0
-    cards = dict.fromkeys(of.cards, 0)
-    for node in nodes:
-        if node.get("spec", {}).get("unschedulable") or not _ready(node):
-            continue
-        has = node["status"].get("allocatable", {})
-        taken = [kind for kind, asked in of.cards.items() if _takes(node, of, asked)]
-        if taken or _takes(node, of, None):
-            cpu += quantity(has.get("cpu", "0"))
-            memory += quantity(has.get("memory", "0"))
-        for kind in taken:
-            cards[kind] += int(quantity(has.get(of.cards[kind].resource, "0")))
+    each = tuple(_one(node, of) for node in nodes if _ready(node) and not node.get("spec", {}).get("unschedulable"))
+    cards = {kind: sum(len(_indexes(node, kind)) for node in each) for kind in of.cards}
     return Capacity(
-        cpu_milli=int(cpu * 1000 / of.cpu_request_share),
-        memory_mib=int(memory / 2**20 / of.memory_request_share),
-        gpus=tuple(
-            GpuKind(name=kind, indexes=tuple(range(count)), memory_mib=of.cards[kind].memory_mib)
-            for kind, count in cards.items()
-        ),
+        cpu_milli=sum(node.cpu_milli for node in each),
+        memory_mib=sum(node.memory_mib for node in each),
+        gpus=_kinds(cards, of),
+        nodes=tuple(node for node in each if node.cpu_milli),
     )
+
+
+def _one(node: dict[str, Any], of: KubernetesSettings) -> Capacity:
+    """Return what one node has for our pods."""
+    has = node["status"].get("allocatable", {})
+    taken = [kind for kind, asked in of.cards.items() if _takes(node, of, asked)]
+    if not taken and not _takes(node, of, None):
+        return Capacity(cpu_milli=0, memory_mib=0)
+    return Capacity(
+        cpu_milli=int(quantity(has.get("cpu", "0")) * 1000 / of.cpu_request_share),
+        memory_mib=int(quantity(has.get("memory", "0")) / 2**20 / of.memory_request_share),
+        gpus=_kinds({kind: int(quantity(has.get(of.cards[kind].resource, "0"))) for kind in taken}, of),
+    )
+
+
+def _kinds(counts: Mapping[str, int], of: KubernetesSettings) -> tuple[GpuKind, ...]:
+    return tuple(
+        GpuKind(name=kind, indexes=tuple(range(count)), memory_mib=of.cards[kind].memory_mib)
+        for kind, count in counts.items()
+    )
+
+
+def _indexes(node: Capacity, kind: str) -> tuple[int, ...]:
+    return next((one.indexes for one in node.gpus if one.name == kind), ())
 
 
 def quantity(text: str) -> float:

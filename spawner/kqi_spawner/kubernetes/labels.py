@@ -39,8 +39,9 @@ def values(names: dict[str, str]) -> dict[str, str]:
     }
 
 
-def selector(platform: str) -> str:
-    return f"{PLATFORM}={platform},{WORKLOAD}"
+def selector(platform: str, name: WorkloadName | None = None) -> str:
+    """Return what chooses all of our objects, or those of one workload."""
+    return f"{PLATFORM}={platform},{WORKLOAD}" + (f"={name}" if name else "")
 
 
 def name_of(found: dict[str, Any]) -> WorkloadName | None:

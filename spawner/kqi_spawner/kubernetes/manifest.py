@@ -124,7 +124,7 @@ def pod_spec(workload: Workload, image: str, of: KubernetesSettings) -> Manifest
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["/bin/sh", "-c", _literal(entry.script(workload, shared=who is not Who.ACCOUNT))],
-                "env": _environment(workload),
+                "env": _environment(workload, cards),
                 "resources": _resources(workload, cards, of),
                 "securityContext": {} if who is Who.ROOT else dict(RESTRICTED),
                 "volumeMounts": mounts,
@@ -156,8 +156,12 @@ def _identity(workload: Workload, of: KubernetesSettings) -> Manifest:
     return {"securityContext": {**is_who, **common}}
 
 
-def _environment(workload: Workload) -> list[Manifest]:
-    given = {**workload.environment, "KQI_ROOT": "/kqi"}
+# An image may ask for all cards of its node, and the nodes' runtime would give them.
+_NO_CARDS = {"CUDA_VISIBLE_DEVICES": "", "NVIDIA_VISIBLE_DEVICES": "void"}
+
+
+def _environment(workload: Workload, cards: Cards | None) -> list[Manifest]:
+    given = {**workload.environment, "KQI_ROOT": "/kqi", **({} if cards else _NO_CARDS)}
     return [{"name": name, "value": _literal(value)} for name, value in given.items()]
 
 
@@ -173,10 +177,13 @@ def _template_metadata(workload: Workload, of: KubernetesSettings) -> Manifest:
 
 
 def _placement(workload: Workload, cards: Cards | None, of: KubernetesSettings, own: Manifest | None) -> Manifest:
-    """Return where it may run and who goes first; the kind of cards has the last word on the nodes."""
+    """Return where it may run and who goes first. Raises `CannotStart` for nodes that its tenant may not use."""
     single = {label: values[0] for label, values in workload.nodes.items() if len(values) == 1}
     several = {label: values for label, values in workload.nodes.items() if len(values) > 1}
-    nodes = {**single, **of.node_selector, **(cards.node_selector if cards else {})}
+    nodes = dict(single)
+    for label, value in {**of.node_selector, **(cards.node_selector if cards else {})}.items():
+        if nodes.setdefault(label, value) != value or value not in several.get(label, (value,)):
+            raise CannotStart(f"the tenant may not use nodes with {label}={value}")
     tolerated = [*of.tolerations, *(cards.tolerations if cards else ())]
     pulled_with = [*([own["metadata"]["name"]] if own else ()), *of.image_pull_secrets]
     made: Manifest = {

@@ -28,6 +28,7 @@ class SeenJob:
     stopped: bool
     suspended: bool  # the controller has taken notice, and makes no pod any more
     failed: str  # why, where it has failed
+    completed_at: datetime | None = None  # when it was through without a fault
     refused: str = ""  # why the controller could make no pod so far
     refused_at: datetime | None = None  # when that was first seen
 
@@ -64,7 +65,7 @@ def seen_job(found: dict[str, Any]) -> SeenJob:
     conditions = {
         one["type"]: one for one in found.get("status", {}).get("conditions") or () if one["status"] == "True"
     }
-    failed = conditions.get("Failed")
+    failed, complete = conditions.get("Failed"), conditions.get("Complete")
     return SeenJob(
         uid=meta["uid"],
         version=int(meta["resourceVersion"]),
@@ -73,6 +74,7 @@ def seen_job(found: dict[str, Any]) -> SeenJob:
         stopped=labels.STOPPED in meta.get("annotations", {}),
         suspended="Suspended" in conditions,
         failed=failed.get("message") or failed.get("reason", "failed") if failed else "",
+        completed_at=_moment(complete["lastTransitionTime"]) if complete else None,
     )
 
 
@@ -118,6 +120,8 @@ def status(job: SeenJob | None, pod: SeenPod | None, *, patience_s: float, now: 
         return _of_pod(pod, job, patience_s, now)
     if job is None:
         return WorkloadStatus(phase=Phase.ABSENT)
+    if job.completed_at is not None:
+        return WorkloadStatus(phase=Phase.EXITED, exit_code=0, finished_at=job.completed_at)
     if job.stopped and job.suspended:
         return WorkloadStatus(phase=Phase.EXITED, reason=Reason.STOPPED, finished_at=now)
     if job.failed:

@@ -40,7 +40,7 @@ def laid_over(template: Manifest, configured: Manifest, rules: Rules) -> Manifes
     Further containers become helpers that end with the main one. Raises `CannotStart` for what cannot be both.
     """
     base, top = configured.get("spec") or {}, template["spec"]
-    _refuse_host(base, rules)
+    _refuse_host(base, top, rules)
     theirs, others = _split(base.get("containers") or [])
     main = _main(top["containers"][0], theirs, rules)
     _refuse_same_names(base, top, others)
@@ -66,7 +66,9 @@ def laid_over(template: Manifest, configured: Manifest, rules: Rules) -> Manifes
     # Of the two memory folders at one place ours went.
     ours = {volume["name"] for volume in top["volumes"]}
     made["volumes"] = [volume for volume in made["volumes"] if volume["name"] in used or volume["name"] not in ours]
-    if "serviceAccountName" in base and "automountServiceAccountToken" not in base:
+    if not rules.weaker_security:
+        made["automountServiceAccountToken"] = False  # a service account may be named for what it lets pods pull or be
+    elif "serviceAccountName" in base and "automountServiceAccountToken" not in base:
         made.pop("automountServiceAccountToken", None)
     return {**template, "metadata": _metadata(template["metadata"], configured.get("metadata") or {}), "spec": made}
 
@@ -150,8 +152,10 @@ def _union(*lists: Iterable[Manifest] | None) -> list[Manifest]:
     return made
 
 
-def _refuse_host(base: Manifest, rules: Rules) -> None:
+def _refuse_host(base: Manifest, top: Manifest, rules: Rules) -> None:
     asked = [key for key in _HOST if base.get(key)]
+    if base.get("hostUsers") and top.get("hostUsers") is False:
+        asked.append("hostUsers")  # root of its own namespace would be root of the node
     if asked and not rules.weaker_security:
         raise CannotStart(f"{', '.join(asked)} of extra_pod_config would weaken the security of servers")
 

@@ -43,9 +43,13 @@ class Spaces:
         if not other.knows(workload.name):
             await one.start(workload, shape=shape)
 
-    async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
+    async def observe(
+        self, names: Collection[WorkloadName], *, anew: bool = False
+    ) -> dict[WorkloadName, WorkloadStatus]:
+        if anew:
+            await self._root.observe(names, anew=True)
         apart = {name for name in names if self._root.knows(name)}
-        plain = await self._plain.observe([name for name in names if name not in apart])
+        plain = await self._plain.observe([name for name in names if name not in apart], anew=anew)
         return {**plain, **await self._root.observe(apart)}
 
     async def stop(self, name: WorkloadName, *, grace_s: float) -> None:

@@ -20,12 +20,12 @@ _PAGE = "500"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """`replace` takes all objects after a list, `put` one that is new or changed, `drop` one that is gone."""
+    """`replace` takes all objects as of a version, `put` one that is new or changed, `drop` one that is gone."""
 
     path: str
     selector: str = ""
     fields: str = ""
-    replace: Callable[[list[dict[str, Any]]], None]
+    replace: Callable[[list[dict[str, Any]], int], None]
     put: Callable[[dict[str, Any]], None]
     drop: Callable[[dict[str, Any]], None]
 
@@ -46,10 +46,13 @@ async def follow(client: Client, what: Following, ready: asyncio.Event) -> None:
                         what.put(event["object"])
                     case "DELETED":
                         what.drop(event["object"])
-        except Gone:
-            version = ""
-        except BackendError as error:
-            log.warning("a watch was interrupted, it goes on", extra={"path": what.path, "cause": str(error)[:200]})
+        except Exception as error:  # noqa: BLE001 - who does not listen any more takes all for unchanged
+            if isinstance(error, Gone) and version:
+                version = ""
+                continue
+            if not isinstance(error, BackendError):
+                version = ""
+            log.warning("a watch was interrupted, it goes on", extra={"path": what.path, "cause": repr(error)[:200]})
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
@@ -63,8 +66,9 @@ async def _listed(client: Client, what: Following) -> str:
         found += page.get("items") or []
         more = page["metadata"].get("continue", "")
         if not more:
-            what.replace(found)
-            return str(page["metadata"]["resourceVersion"])
+            version = str(page["metadata"]["resourceVersion"])
+            what.replace(found, int(version))
+            return version
 
 
 def _events(client: Client, what: Following, version: str) -> AsyncIterator[dict[str, Any]]:

@@ -87,7 +87,9 @@ class LocalBackend:
                 self._watcher.attach(workload.name, process)
         self._watcher.ring(workload.name)
 
-    async def observe(self, names: Collection[WorkloadName]) -> dict[WorkloadName, WorkloadStatus]:
+    async def observe(
+        self, names: Collection[WorkloadName], *, anew: bool = False
+    ) -> dict[WorkloadName, WorkloadStatus]:
         return await asyncio.to_thread(lambda: {name: self._observe(name) for name in names})
 
     async def stop(self, name: WorkloadName, *, grace_s: float) -> None:
