@@ -37,7 +37,7 @@ def current(place: Place) -> str | None:
     """Return the revision of the database, None for an empty one."""
     engine = place.sync_engine()
     try:
-        with engine.connect() as connection:
+        with engine.connect().execution_options(kqi_write=False) as connection:
             return _revision(connection)
     finally:
         engine.dispose()
@@ -53,7 +53,7 @@ def is_current(place: Place) -> bool:
 def check_not_newer(place: Place) -> None:
     engine = place.sync_engine()
     try:
-        with engine.connect() as connection:
+        with engine.connect().execution_options(kqi_write=False) as connection:
             _check_not_newer(connection)
     finally:
         engine.dispose()

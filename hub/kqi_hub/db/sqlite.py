@@ -1,6 +1,9 @@
 """SQLite: one file beside the rest of the state, one writer at a time."""
 
 import asyncio
+import contextlib
+import os
+import secrets
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,19 @@ class SqliteFile:
     @property
     def shown(self) -> str:
         return str(self.path)
+
+    def make(self) -> None:
+        """Make the file, if it is missing, with a write-ahead log: later nobody else may have it open for that."""
+        if self.path.exists():
+            return
+        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        new.touch(mode=0o600)
+        connection = sqlite3.connect(new)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+        with contextlib.suppress(FileExistsError):
+            os.link(new, self.path)
+        new.unlink()
 
     def engine(self) -> AsyncEngine:
         options = {"timeout": _BUSY_MS / 1000, "async_creator_fn": driver.Connection}

@@ -28,7 +28,7 @@ def migrate_database(settings: Settings) -> str:
     place = place_of(settings)
     try:
         if isinstance(place, SqliteFile):
-            place.path.touch(mode=0o600)
+            place.make()
         return migrate(place)
     except (DatabaseError, sqlite3.DatabaseError, psycopg.Error) as error:
         raise ConfigError("database_unreadable", path=place.shown, message=str(error.__cause__ or error)) from error

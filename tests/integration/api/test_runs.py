@@ -284,7 +284,7 @@ async def test_a_copy_runs_the_recorded_commit_with_what_is_given_instead(alice:
 async def test_a_log_that_its_run_has_replaced_shows_nothing_of_anybody_elses(alice: Caller, plant: str) -> None:
     log = '"$KQI_ROOT/attach/training_stdout_stderr_$TRAINING_ID.log"'
     run = await alice.train(f"rm {log}; {plant} {log}; touch $KQI_ROOT/output/planted; sleep 1")
-    while not (await alice.get(f"/trainings/{run['id']}/outputs"))["items"]:
+    while not (await alice.get(f"/trainings/{run['id']}/outputs"))["items"]:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     assert await alice.log(run["id"], follow=True) == ""
     await alice.ended(run["id"])

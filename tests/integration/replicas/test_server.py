@@ -110,8 +110,10 @@ async def test_connections_that_others_have_taken_are_answered_with_a_sentence(
             while True:
                 server.administer(ours)
                 others.append(psycopg.connect(**place.libpq(), password=place.password()))
-        answer = await alice.client.get("/data")
-        assert (answer.status_code, answer.json()["code"]) == (503, "database_busy"), answer.text
+        # The first to ask may still have had one, which was ended just now.
+        answers = [(await alice.client.get("/data")).json() for _ in range(5)]
+        assert {answer["status"] for answer in answers} == {503}
+        assert answers[-1]["code"] == "database_busy", answers
     finally:
         for other in others:
             other.close()
