@@ -63,3 +63,8 @@ def test_a_node_that_is_away_gives_nothing() -> None:
     away = node()
     away["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
     assert found(away, node()) == (7500, 8192, 4)
+
+
+def test_what_one_node_has_is_told_apart_from_the_sum() -> None:
+    nodes = total([node(), node(), node({**_TAINT, "key": "other"}), node(unschedulable=True)], OF).nodes
+    assert [(one.cpu_milli, [len(kind.indexes) for kind in one.gpus]) for one in nodes] == [(7500, [4]), (7500, [4])]

@@ -101,6 +101,27 @@ def test_cards_that_the_cluster_does_not_have_are_refused_by_name() -> None:
         manifest.job(_with(resources=asked), _IMAGE, PLAIN)
 
 
+def test_a_tenants_nodes_are_not_left_for_the_cards() -> None:
+    cards = Resources(cpu_milli=1, memory_mib=1, gpus=(Gpu(kind="a100", index=0),))
+    for values, fits in ((("a100",), True), (("t4",), False), (("t4", "a100"), True), (("t4", "v100"), False)):
+        workload = _with(resources=cards, nodes={"gpu": values})
+        if fits:
+            assert manifest.pod_spec(workload, _IMAGE, PLAIN)["nodeSelector"] == {"gpu": "a100"}
+        else:
+            with pytest.raises(CannotStart, match="gpu=a100"):
+                manifest.pod_spec(workload, _IMAGE, PLAIN)
+
+
+def test_who_has_no_cards_is_shown_none_whatever_the_image_asks_for() -> None:
+    def shown(**changes: Any) -> dict[str, str]:
+        (main,) = manifest.pod_spec(_with(**changes), _IMAGE, PLAIN)["containers"]
+        return {one["name"]: one["value"] for one in main["env"] if one["name"].endswith("_VISIBLE_DEVICES")}
+
+    none = Resources(cpu_milli=1, memory_mib=1)
+    assert shown(resources=none) == {"CUDA_VISIBLE_DEVICES": "", "NVIDIA_VISIBLE_DEVICES": "void"}
+    assert shown() == {}  # the device plug-in says which
+
+
 _NAMES = st.from_regex(r"[A-Z][A-Z0-9_]{0,10}", fullmatch=True)
 
 

@@ -23,6 +23,8 @@ def seen(job: SeenJob | None, pod: SeenPod | None, after_s: float = 0) -> tuple[
     ("job", "pod", "means"),
     [
         (JOB, None, (Phase.PENDING, None)),
+        # Whoever removed the pod: what it came to is known.
+        (replace(JOB, completed_at=NOW), None, (Phase.EXITED, None)),
         (replace(JOB, refused="exceeded quota: nothing", refused_at=NOW), None, (Phase.PENDING, Waiting.SHARE)),
         (replace(JOB, refused="maximum memory", refused_at=NOW), None, (Phase.PENDING, Waiting.FAULT)),
         (JOB, POD, (Phase.PENDING, None)),

@@ -101,6 +101,16 @@ def test_security_is_weakened_only_where_that_is_said() -> None:
     assert laid_over(TEMPLATE, changed(hostNetwork=True), Rules(weaker_security=True))["spec"]["hostNetwork"] is True
 
 
+def test_a_server_is_given_no_token_of_the_cluster_and_no_root_of_the_node() -> None:
+    named = changed(serviceAccountName="people", automountServiceAccountToken=True)
+    assert laid_over(TEMPLATE, named, Rules())["spec"]["automountServiceAccountToken"] is False
+    assert laid_over(TEMPLATE, named, Rules(weaker_security=True))["spec"]["automountServiceAccountToken"] is True
+    root = copy.deepcopy(TEMPLATE)
+    root["spec"]["hostUsers"] = False
+    with pytest.raises(CannotStart, match="hostUsers"):
+        laid_over(root, changed(hostUsers=True), Rules())
+
+
 def test_a_shared_memory_of_the_administrators_own_takes_the_place_of_ours() -> None:
     shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}
     notebook = {**CONFIGURED["spec"]["containers"][0], "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm/"}]}
