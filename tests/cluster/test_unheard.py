@@ -1,0 +1,96 @@
+"""The Kubernetes engine where something was missed: a cut watch, a start that came to nothing, a pod that is gone."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kqi_spawner.errors import BackendError
+from kqi_spawner.kubernetes import manifest
+from kqi_spawner.kubernetes.backend import KubernetesBackend
+from kqi_spawner.status import Phase, Reason
+from kqi_spawner.workload import Resources, Secret
+from tests.cluster.harness.cluster import Cluster
+from tests.contract import kubernetes
+from tests.contract.engines import Engine
+from tests.contract.programs import LINGER
+from tests.ldap_wire import Relay
+
+
+@pytest.fixture
+async def engine(cluster: Cluster) -> AsyncIterator[Engine]:
+    async with kubernetes.engine(cluster) as made:
+        yield made
+
+
+def settings(engine: Engine):
+    return engine.backend._settings
+
+
+async def test_what_another_process_began_is_found_by_who_hears_nothing(
+    engine: Engine, cluster: Cluster, tmp_path: Path
+) -> None:
+    said = cluster.kubeconfig.read_text()
+    port = re.search(r"https://127\.0\.0\.1:(\d+)", said)
+    assert port
+    relay = Relay(int(port[1]))
+    place = tmp_path / "kubeconfig"
+    place.write_text(said.replace(port[0], f"https://127.0.0.1:{relay.port}"))
+    deaf = await KubernetesBackend.opened(replace(settings(engine), kubeconfig=place))
+    try:
+        relay.freeze()
+        name = await engine.run(LINGER)
+        await engine.until(name, Phase.RUNNING)
+        assert (await deaf.observe([name]))[name].phase is Phase.ABSENT
+        found = None
+        async with asyncio.timeout(60):
+            while found is None:
+                with suppress(BackendError):  # by a connection that is half open, too
+                    found = (await deaf.observe([name], anew=True))[name].phase
+        assert found is Phase.RUNNING
+    finally:
+        await deaf.close()
+        relay.close()
+
+
+@pytest.mark.parametrize(("code", "means"), [(0, (Phase.EXITED, 0, None)), (3, (Phase.LOST, None, Reason.LOST))])
+async def test_a_run_whose_pod_is_removed_after_its_end_has_ended(
+    engine: Engine, cluster: Cluster, code: int, means: tuple[object, ...]
+) -> None:
+    name = await engine.run(f"exit {code}")
+    assert (await engine.ended(name)).exit_code == code
+    space = settings(engine).namespace
+    job = f"job/{name}"
+    ends = "condition=Complete" if code == 0 else "condition=Failed"
+    await asyncio.to_thread(cluster.kubectl, "-n", space, "wait", f"--for={ends}", job, "--timeout=60s")
+    cluster.kubectl("-n", space, "delete", "pods", "--all")
+    late = await KubernetesBackend.opened(settings(engine))
+    try:
+        seen = (await late.observe([name]))[name]
+        assert (seen.phase, seen.exit_code, seen.reason) == means
+    finally:
+        await late.close()
+
+
+async def test_secrets_that_a_start_left_take_the_values_of_the_next(engine: Engine) -> None:
+    left = engine.workload("echo $TOKEN", secrets={"TOKEN": Secret("of-the-start-before")})
+    hidden = manifest.secret(left, settings(engine))
+    assert hidden is not None
+    await engine.backend._create(engine.backend._secrets, hidden)  # and then it died
+    name = await engine.run("echo $TOKEN", name=left.name, secrets={"TOKEN": Secret("of-this-start")})
+    assert await engine.output(name) == "of-this-start\n"
+
+
+async def test_who_takes_more_memory_than_asked_for_is_told_so(engine: Engine) -> None:
+    name = await engine.run("echo up; tail /dev/zero", resources=Resources(cpu_milli=200, memory_mib=64))
+    seen = await engine.ended(name)
+    assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, 137, Reason.OUT_OF_MEMORY)
+
+
+async def test_who_asked_for_no_card_sees_none(engine: Engine) -> None:
+    name = await engine.run("env | grep VISIBLE_DEVICES | sort")
+    assert await engine.output(name) == "CUDA_VISIBLE_DEVICES=\nNVIDIA_VISIBLE_DEVICES=void\n"
