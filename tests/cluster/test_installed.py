@@ -12,6 +12,7 @@ import pytest
 from images.make import Plan, archives, build
 from images.rootfs import cache
 from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.network import METADATA, OUTSIDE
 from tests.cluster.helm import CHART
 from tests.cluster.installed import IMAGES, NAME, SPACE, WORK, Installed
 from tests.demo.day import Day
@@ -128,6 +129,22 @@ def test_the_platforms_inside_and_the_cluster_are_closed_to_people(platform: Ins
         )
     finally:
         platform.upgrade()
+
+
+def test_people_reach_the_world_but_no_metadata_and_nobody_elses_work(platform: Installed, day: Day) -> None:
+    control = platform.cluster.control
+    control.room.spawn("listener", control.kube.with_name("probe"), "serve", "8000")
+    notebook = day.json("notebook", "create", "--wait")["id"]
+    try:
+        (pod,) = [pod for pod in platform.get("pods") if pod["metadata"]["name"].startswith("notebook")]
+        (port,) = [port["containerPort"] for one in pod["spec"]["containers"] for port in one.get("ports") or ()]
+        server = pod["status"]["podIP"]
+        places = [(OUTSIDE, 8000), (METADATA, 8000), (server, port)]
+        said = finished(day, train(day, f"python3 - <<'END'\n{_REACH.format(places=places)}\nEND"))
+        assert said.splitlines() == [f"{OUTSIDE} 8000 open", f"{METADATA} 8000 closed", f"{server} {port} closed"]
+    finally:
+        close(day, notebook)
+        control.room.end("listener")
 
 
 def test_a_tenant_may_have_a_network_of_its_own(platform: Installed, day: Day) -> None:
