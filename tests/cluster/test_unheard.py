@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from kqi_spawner.errors import BackendError
-from kqi_spawner.kubernetes import manifest
+from kqi_spawner.kubernetes import manifest, observe
 from kqi_spawner.kubernetes.backend import KubernetesBackend
-from kqi_spawner.status import Phase, Reason
-from kqi_spawner.workload import Resources, Secret
+from kqi_spawner.kubernetes.settings import Claim
+from kqi_spawner.status import Phase, Reason, Waiting
+from kqi_spawner.workload import Access, Mount, Resources, Secret, VolumePath
 from tests.cluster.harness.cluster import Cluster
 from tests.contract import kubernetes
 from tests.contract.engines import Engine
@@ -83,6 +84,51 @@ async def test_secrets_that_a_start_left_take_the_values_of_the_next(engine: Eng
     await engine.backend._create(engine.backend._secrets, hidden)  # and then it died
     name = await engine.run("echo $TOKEN", name=left.name, secrets={"TOKEN": Secret("of-this-start")})
     assert await engine.output(name) == "of-this-start\n"
+
+
+_GONE = """
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: {space}-gone}}
+spec:
+  capacity: {{storage: 1Gi}}
+  accessModes: [ReadWriteMany]
+  storageClassName: ""
+  claimRef: {{namespace: {space}, name: gone}}
+  hostPath: {{path: /nowhere/at/all, type: Directory}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: gone, namespace: {space}}}
+spec:
+  accessModes: [ReadWriteMany]
+  storageClassName: ""
+  volumeName: {space}-gone
+  resources: {{requests: {{storage: 1Gi}}}}
+"""
+
+
+async def test_a_volume_that_cannot_be_mounted_is_told_in_the_nodes_own_words(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "SLOW_S", 2.0)
+    with kubernetes.space(cluster) as plain:
+        cluster.kubectl("apply", "-f", "-", text=_GONE.format(space=plain.namespace))
+        backend = await KubernetesBackend.opened(replace(plain, volumes={"gone": Claim("gone", "")}))
+        engine = Engine(backend)
+        try:
+            lost = Mount(source=VolumePath("gone", ""), target="/kqi/models", access=Access.READ_ONLY)
+            name = await engine.run(LINGER, mounts=(lost,))
+            async with asyncio.timeout(60):
+                async for _ in backend.changes():
+                    seen = await engine.status(name)
+                    if seen.message:
+                        break
+            assert (seen.phase, seen.waiting) == (Phase.PENDING, Waiting.PREPARATION)
+            assert "/nowhere/at/all" in seen.message
+        finally:
+            await engine.close()
+            cluster.kubectl("delete", "pv", f"{plain.namespace}-gone", "--wait=false")
 
 
 async def test_who_takes_more_memory_than_asked_for_is_told_so(engine: Engine) -> None:

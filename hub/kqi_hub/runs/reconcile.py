@@ -168,6 +168,8 @@ class Reconciler:
         """Take the step; return whether to look again at once."""
         match step:
             case Step.PREPARE:
+                if seen.phase is Seen.PENDING and seen.message != run.message:
+                    await self._note_wait(run, seen.message)
                 return await self._prepare(run)
             case Step.SEE_RUNNING:
                 if run.kind is Kind.NOTEBOOK:
@@ -206,6 +208,11 @@ class Reconciler:
         except KqiError as error:
             return await self._end(run, Phase.FAILED, error.code, str(error.params.get("message", "")))
         return True
+
+    async def _note_wait(self, run: Run, message: str) -> None:
+        """Record what the engine says that it waits for."""
+        async with self.database.write() as session:
+            await store.say(Scope(session), run, message)
 
     def _follow_start(self, run: Run) -> None:
         if run.workload not in self._opening:

@@ -168,6 +168,18 @@ async def move(
     return True
 
 
+async def say(scope: Scope, run: Run, message: str) -> None:
+    """Set what is said of a run that stays in its phase. Records the event."""
+    statement = (
+        update(RunRow)
+        .where(RunRow.key == run.key, RunRow.phase == run.phase.value, RunRow.attempt == run.attempt)
+        .values(message=kept(message[:2000]))
+        .execution_options(synchronize_session=False)
+    )
+    if (await scope.execute(statement)).rowcount == 1:  # type: ignore[attr-defined]
+        await note(scope, run.key, run.phase, None, message)
+
+
 async def note(scope: Scope, key: int, phase: Phase, reason: str | None = None, message: str = "") -> None:
     await scope.add(RunEventRow(run_key=key, at=now(), phase=phase.value, reason=reason, message=kept(message[:2000])))
 

@@ -16,7 +16,7 @@ from kqi_spawner.errors import BackendError, CannotStart, UnknownImage
 from kqi_spawner.kubernetes import capacity, entry, labels, manifest
 from kqi_spawner.kubernetes.cache import Cache
 from kqi_spawner.kubernetes.client import ApiError, Client, Gone
-from kqi_spawner.kubernetes.observe import SeenPod, status
+from kqi_spawner.kubernetes.observe import SeenPod, last_complaint, slow_at, status
 from kqi_spawner.kubernetes.overlay import Shape
 from kqi_spawner.kubernetes.settings import KubernetesSettings, Who
 from kqi_spawner.names import WorkloadName
@@ -93,6 +93,7 @@ class KubernetesBackend:
             # That a Job has failed and that its pod is there come by different watches.
             if anew or (self._status(name).phase is Phase.LOST and self._cache.pod(name) is None):
                 await self._ask(name)
+            await self._ask_why(name)
         return {name: self._status(name) for name in names}
 
     async def stop(self, name: WorkloadName, *, grace_s: float) -> None:
@@ -185,6 +186,16 @@ class KubernetesBackend:
         found = await self._client.get(self._pods, {"labelSelector": labels.selector(self._settings.platform, name)})
         for pod in found.get("items") or ():
             self._cache.put_pod(pod)
+
+    async def _ask_why(self, name: WorkloadName) -> None:
+        """Find out what keeps a pod on a node from its beginning: of volumes and networks only events tell."""
+        pod = self._cache.pod(name)
+        due = slow_at(pod) if pod else None
+        if pod is None or due is None or due > datetime.now(UTC):
+            return
+        path = f"/api/v1/namespaces/{self._settings.namespace}/events"
+        found = await self._client.get(path, {"fieldSelector": f"involvedObject.uid={pod.uid},type=Warning"})
+        self._cache.hinder(name, pod.uid, last_complaint(found.get("items") or ()))
 
     @property
     def _jobs(self) -> str:

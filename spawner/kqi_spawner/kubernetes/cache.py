@@ -19,6 +19,7 @@ from kqi_spawner.kubernetes.observe import (
     refusal,
     seen_job,
     seen_pod,
+    slow_at,
 )
 from kqi_spawner.kubernetes.settings import KubernetesSettings
 from kqi_spawner.kubernetes.watch import Following, follow
@@ -117,9 +118,18 @@ class Cache:
         if failing(pod):
             still = known is not None and known.uid == pod.uid and known.failing_at is not None
             pod = replace(pod, failing_at=known.failing_at if known and still else datetime.now(UTC))
+        if known is not None and known.uid == pod.uid:
+            pod = replace(pod, hindered=known.hindered, asked_at=known.asked_at)
         self._pods[name] = pod
-        self._wait_until(name, gives_up_at(pod, self._settings.image_patience_s))
+        self._wait_until(name, gives_up_at(pod, self._settings.image_patience_s) or slow_at(pod))
         self._announce(name)
+
+    def hinder(self, name: WorkloadName, uid: str, why: str) -> None:
+        """Note what keeps a pod from its beginning; it is asked for again after a while."""
+        pod = self._pods.get(name)
+        if pod is not None and pod.uid == uid:
+            self._pods[name] = pod = replace(pod, hindered=why, asked_at=datetime.now(UTC))
+            self._wait_until(name, slow_at(pod))
 
     def forget(self, name: WorkloadName) -> None:
         for kind in (self._jobs, self._pods):

@@ -1,5 +1,6 @@
 """What Job and pod say of a workload. Pure: small records in, a status out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,8 @@ from kqi_spawner.status import Phase, Reason, Waiting, WorkloadStatus
 _CANNOT = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
 _CANNOT |= {"CreateContainerError", "RunContainerError"}
 _LOST = {"Evicted", "Preempting", "NodeLost", "Terminated", "NodeShutdown"}
+# Folders, network and image of a pod are there sooner, where nothing is wrong.
+SLOW_S = 60.0
 _NEVER = {"InvalidImageName", "ErrImageNeverPull"}
 # The apiserver's words for a namespace that has used up what it may have.
 _QUOTA = "exceeded quota"
@@ -54,10 +57,13 @@ class SeenPod:
     waiting: str = ""  # why the container is not there yet
     failing_at: datetime | None = None  # when it was first seen to be something that may never come to be
     placed: bool = False  # on a node
+    placed_at: datetime | None = None
     crowded: bool = False  # the scheduler found no node for it, or something holds it back from being scheduled
     furnished: bool = False  # its folders and its network are there
     message: str = ""
     disrupted: str = ""  # who ended it before its time: an eviction, a taint, a pod of more importance
+    hindered: str = ""  # what the node complained of last while nothing came of it
+    asked_at: datetime | None = None  # when we asked for that last
 
 
 def seen_job(found: dict[str, Any]) -> SeenJob:
@@ -105,6 +111,7 @@ def seen_pod(found: dict[str, Any]) -> SeenPod:
         reason=status.get("reason") or (ended or {}).get("reason", ""),
         waiting=waiting.get("reason", ""),
         placed=bool(found.get("spec", {}).get("nodeName")),
+        placed_at=_moment(conditions["PodScheduled"]["lastTransitionTime"]) if "PodScheduled" in conditions else None,
         crowded=any(
             one["type"] == "PodScheduled" and one["status"] == "False" for one in status.get("conditions") or ()
         ),
@@ -154,6 +161,19 @@ def job_given_up_at(job: SeenJob, patience_s: float) -> datetime | None:
     return (job.refused_at or job.created_at) + timedelta(seconds=patience_s)
 
 
+def slow_at(pod: SeenPod) -> datetime | None:
+    """Return when it is worth asking, again, why a pod on a node has not begun; None for any other pod."""
+    if pod.placed_at is None or pod.over or pod.ending or pod.started_at is not None or failing(pod):
+        return None
+    return (pod.asked_at or pod.placed_at) + timedelta(seconds=SLOW_S)
+
+
+def last_complaint(events: Iterable[dict[str, Any]]) -> str:
+    """Return what the newest of these events says."""
+    seen = sorted(events, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
+    return str(seen[-1].get("message", "")) if seen else ""
+
+
 def failing(pod: SeenPod) -> bool:
     return not pod.over and pod.started_at is None and pod.waiting in _CANNOT
 
@@ -183,7 +203,7 @@ def _of_pod(pod: SeenPod, job: SeenJob | None, patience_s: float, now: datetime)
     if deadline is not None and deadline <= now:
         message = f"{pod.waiting}: {pod.message}" if pod.message else pod.waiting
         return WorkloadStatus(phase=Phase.EXITED, finished_at=now, reason=Reason.CANNOT_START, message=message)
-    return WorkloadStatus(phase=Phase.PENDING, waiting=_waiting(pod), message=pod.message or pod.waiting)
+    return WorkloadStatus(phase=Phase.PENDING, waiting=_waiting(pod), message=pod.hindered or pod.message)
 
 
 def _waiting(pod: SeenPod) -> Waiting | None:

@@ -4,7 +4,8 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import pytest_asyncio
 from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.memory import MemoryBackend
+from kqi_spawner.names import WorkloadName
+from kqi_spawner.status import Phase, WorkloadStatus
 from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,6 +36,38 @@ async def queued(caller: Caller) -> list[tuple[int, str]]:
     """Return (position, reason) of the caller's runs that wait, oldest first."""
     found = await caller.get("/trainings", params={"phase": "queued"})
     return [(item["queue"]["position"], item["queue"]["reason"]) for item in reversed(found["items"])]
+
+
+class Crowded(MemoryBackend):
+    """A cluster on which nothing finds a place."""
+
+    async def observe(
+        self, names: Collection[WorkloadName], *, anew: bool = False
+    ) -> dict[WorkloadName, WorkloadStatus]:
+        seen = await super().observe(names, anew=anew)
+        return {
+            name: replace(one, message="0/2 nodes are available") if one.phase is Phase.PENDING else one
+            for name, one in seen.items()
+        }
+
+
+async def test_what_the_engine_waits_for_is_told_while_it_waits(tmp_path: Path) -> None:
+    settings = load(environ={}, state=tmp_path, server={"port": free_port()})
+    backend = Crowded(hold=True)
+    async with running(settings, backend) as service, await signed_in(service, "alice", "one") as alice:
+        run = await alice.train("true")
+        async with asyncio.timeout(30):
+            while not (run := await alice.get(f"/trainings/{run['id']}"))["message"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (run["phase"], run["message"]) == ("preparing", "0/2 nodes are available")
+        backend.begin(WorkloadName(f"training-{run['id']}"))
+        run = await alice.until(run["id"], "running")
+        assert run["message"] == ""
+        said = [
+            (event["phase"], event["message"])
+            for event in (await alice.get(f"/trainings/{run['id']}/events"))["events"]
+        ]
+        assert ("preparing", "0/2 nodes are available") in said
 
 
 async def test_limits_hold_back_their_own_and_nobody_else(limited: Running) -> None:

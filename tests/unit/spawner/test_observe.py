@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from kqi_spawner.kubernetes.observe import SeenJob, SeenPod, gives_up_at, seen_pod, status
+from kqi_spawner.kubernetes.observe import (
+    SLOW_S,
+    SeenJob,
+    SeenPod,
+    gives_up_at,
+    last_complaint,
+    seen_pod,
+    slow_at,
+    status,
+)
 from kqi_spawner.status import Phase, Reason, Waiting
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -56,6 +65,18 @@ def test_patience_with_an_image_counts_from_its_first_failure_not_from_the_wait_
     waited = replace(POD, placed=True, waiting="ErrImagePull", failing_at=late)
     assert gives_up_at(waited, 60) == late + timedelta(seconds=60)
     assert gives_up_at(replace(waited, waiting="ContainerCreating"), 60) is None
+
+
+def test_a_pod_that_does_not_begin_is_asked_about_from_time_to_time() -> None:
+    placed = replace(POD, placed=True, placed_at=NOW, waiting="ContainerCreating")
+    assert slow_at(placed) == NOW + timedelta(seconds=SLOW_S)
+    asked = replace(placed, asked_at=NOW + timedelta(hours=1), hindered="MountVolume.SetUp failed: no route to host")
+    assert slow_at(asked) == NOW + timedelta(hours=1, seconds=SLOW_S)
+    assert status(JOB, asked, patience_s=60, now=NOW).message == "MountVolume.SetUp failed: no route to host"
+    for other in (POD, replace(placed, started_at=NOW), replace(placed, ending=True), replace(placed, over=True)):
+        assert slow_at(other) is None
+    said = [{"lastTimestamp": f"2026-01-01T00:00:0{number}Z", "message": str(number)} for number in (1, 3, 2)]
+    assert (last_complaint(said), last_complaint([])) == ("3", "")
 
 
 def test_what_the_apiserver_says_of_a_pod_that_fits_nowhere() -> None:
