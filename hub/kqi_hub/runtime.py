@@ -53,7 +53,7 @@ class Runtime:
             api_host=_EVERYWHERE,
             api_port=_port("addresses.api", given.api),
             proxy_api_url=given.proxy.rstrip("/"),
-            forwarded_by=tuple(given.forwarded_by),
+            forwarded_by=tuple(str(network) for network in given.forwarded_by),
         )
 
     def save(self, settings: Settings) -> None:

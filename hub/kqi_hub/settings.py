@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, IPvAnyNetwork, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from kqi_hub.errors import ConfigError
@@ -82,7 +82,7 @@ class Addresses(_Section):
     api: str = "http://api:8082"  # as the hub and the proxy reach it
     proxy: str = "http://proxy-api:8001"  # where the proxy is told its routes
     inside: str = ""  # how workloads reach the platform; empty: as people do
-    forwarded_by: list[str] = []  # whose word on where a request comes from is taken
+    forwarded_by: list[IPvAnyNetwork] = []  # whose word on where a request comes from is taken
 
 
 class Volume(_Section):

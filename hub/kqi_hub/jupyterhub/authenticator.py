@@ -106,7 +106,8 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
     def address(self, request: Any) -> str:
         """Return the network address that a request came from, ours left aside."""
         forwarded = str(request.headers.get("X-Forwarded-For", ""))
-        trusted = self.parent.trusted_downstream_ips if self.parent else ()
+        configured = self.settings.addresses.forwarded_by if self.settings.addresses else ()
+        trusted = [*map(str, configured), *(self.parent.trusted_downstream_ips if self.parent else ())]
         return network_address(forwarded, "this machine", trusted)
 
     def wait_s(self, request: Any) -> int:
