@@ -91,7 +91,7 @@ test-images: $(VENV)/.dev image-packages ## build the images and pass their test
 foreign: ## pass the tests of KubeSpawner 7.1.0 or ldapauthenticator 2.0.2: SRC=checkout of its repository
 	@tests/foreign/run $(SRC)
 
-drills: $(VENV)/.dev packages cluster-packages ## long fault drills
+drills: $(VENV)/.dev packages cluster-packages image-packages ## long fault drills
 	@$(BIN)/python -m tests.drills $(ARGS)
 
 bench: $(VENV)/.dev cluster-packages ## side by side with the peers

@@ -17,6 +17,7 @@ from tests.platform import Platform
 _SUBMITS = 200
 _PEOPLE = 50
 _FULL = [f"tests/integration/api/test_{name}.py" for name in ("awkward_texts", "openapi", "disk")]
+_FULL.append("tests/images/test_vscode.py")
 
 
 def kills() -> str:
@@ -61,7 +62,7 @@ def full() -> str:
     done = subprocess.run(words, env={**os.environ, "KQI_DRILLS": "full"})
     if done.returncode:
         sys.exit(done.returncode)
-    return "texts, API and disk in full size"
+    return "texts, API and disk in full size, and the image with VS Code"
 
 
 ALL: Mapping[str, Callable[[], str]] = {"kills": kills, "outages": away, "starts": started, "full": full}
