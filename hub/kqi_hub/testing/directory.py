@@ -35,3 +35,6 @@ class MemoryDirectory:
             return PasswordFault.WRONG_OLD
         self.passwords[name] = new.reveal()
         return None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
