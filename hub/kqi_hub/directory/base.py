@@ -21,6 +21,7 @@ class Refusal(StrEnum):
     NOT_ALLOWED = "account_not_allowed"  # right, but in none of the groups that may come
     UNREACHABLE = "directory_unreachable"
     NAME_TAKEN = "account_name_taken"  # the directory's person is another than the one we know by this name
+    RENAMED = "account_renamed"  # we know the directory's person by another name
 
 
 class PasswordFault(StrEnum):

@@ -159,6 +159,12 @@ def test_who_is_taken_out_of_the_directory_is_out(platform: Platform, server: Sl
     token = httpx.post(f"{platform.url}/hub/kqi/token", json={"username": "gone", "password": PASSWORD}).json()["token"]
     rename(server, "gone", "elsewhere")
     assert fault(sign_in(browser_of(platform), "gone", PASSWORD).text) == "User name or password is wrong."
+    # They are known already: another account of theirs there is not, and nobody is led to believe in a fault of ours.
+    assert "known here under another name" in fault(sign_in(browser_of(platform), "elsewhere", PASSWORD).text)
+    program = httpx.post(f"{platform.url}/hub/kqi/token", json={"username": "elsewhere", "password": PASSWORD})
+    assert (program.status_code, problem(program)) == (403, "account_renamed")
+    explained = platform.command("check-config", "--ldap", "elsewhere", check=False)
+    assert explained.returncode == 1 and "knows this person by another name, gone" in explained.stdout
     until(lambda: told(platform, token) == (403, "account_disabled"))
     boss = platform.client("boss")
     assert boss.get("/admin/people/gone").json()["state"] == "gone"
