@@ -85,6 +85,13 @@ def test_people_of_the_directory_and_local_accounts_sign_in_side_by_side(
     assert told == {"User name or password is wrong."}
 
 
+def test_nobody_gives_a_password_to_who_has_one_in_the_directory(platform: Platform) -> None:
+    me(platform, "alice")
+    refused = platform.command("user", "passwd", "alice", check=False)
+    assert refused.returncode == 1 and "alice is kept by the directory ldap" in " ".join(refused.stderr.split())
+    assert me(platform, "alice")["name"] == "alice"
+
+
 def browser_of(platform: Platform) -> httpx.Client:
     return httpx.Client(base_url=platform.url, follow_redirects=True, headers=_NAVIGATE)
 
