@@ -32,14 +32,14 @@ Entry = Mapping[str, str | bytes | Sequence[str | bytes]]
 class Slapd:
     """`ldap://localhost:port` with StartTLS and `ldaps://localhost:tls_port`, by a certificate of `authority`."""
 
-    def __init__(self, suffix: str = SUFFIX, *, anybody: str = "none") -> None:
+    def __init__(self, suffix: str = SUFFIX, *, anybody: str = "none", bound: str = "read") -> None:
         self.folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-slapd-"))
         self.port, self.tls_port = free_port(), free_port()
         self.suffix = suffix
         self.log = self.folder / "log"
         self.authority = Authority(self.folder / "pki")
         self.process: subprocess.Popen[bytes] | None = None
-        self._anybody = anybody  # what who has not bound may do
+        self._anybody, self._bound = anybody, bound  # what who has not bound may do, and who has
         (self.folder / "data").mkdir()
         (self.folder / "slapd.conf").write_text(self._configuration())
 
@@ -147,7 +147,7 @@ ppolicy_default "cn=default,ou=policies,{self.suffix}"
 ppolicy_use_lockout
 ppolicy_hash_cleartext
 access to attrs=userPassword by self write by anonymous auth by * none
-access to * by self read by users read by * {self._anybody}
+access to * by users {self._bound} by * {self._anybody}
 """
 
 

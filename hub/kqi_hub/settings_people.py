@@ -22,7 +22,7 @@ class SignIn(_Section):
     attempts: int = Field(default=5, ge=1)  # wrong passwords until the account is locked
     lock_s: int = Field(default=300, ge=1)
     attempts_per_minute: int = Field(default=30, ge=1)  # of one network address
-    look_again_s: float = Field(default=300, gt=0)  # whether the directory still knows those who hold a token
+    look_again_s: float = Field(default=300, gt=0)  # whether the directory still knows those who have a token or a key
     password_min_length: int = Field(default=10, ge=8)
     password_history: int = Field(default=0, ge=0, le=24)  # former passwords that may not come again
     password_min_age_days: int = Field(default=0, ge=0)  # before it may be changed again

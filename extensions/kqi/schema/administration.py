@@ -190,7 +190,11 @@ class Application(Wire):
 
 
 class ApproveApplication(Request):
-    """Make the local account `user`. `make=False`: the account is made elsewhere, such as from the exported LDIF."""
+    """Make the local account `user`, and send its first password with `send`.
+
+    `make=False`: the account and its password are made elsewhere, such as from the exported LDIF, which holds none; so
+    nothing can be sent from here.
+    """
 
     user: PersonName
     make: bool = True

@@ -88,9 +88,9 @@ class KeyUse(BaseModel):
 
 @routes.get("/internal/ssh-keys", permission=Permission.SERVICE, include_in_schema=False)
 async def keys_of_person(call: Caller, person: Annotated[str, Query(max_length=64)]) -> schema.Page[GatewayKey]:
-    """Say which keys let this person in; none for who does not exist or is suspended."""
+    """Say which keys let this person in; none for who does not exist, is suspended, or gone from their directory."""
     known = await people.person_named(call.session, person)
-    if known is None or known.disabled:
+    if known is None or known.disabled or known.gone_at is not None:
         return schema.Page(items=[])
     rows = await call.session.execute(select(SshKeyRow).where(SshKeyRow.person_id == known.id).order_by(SshKeyRow.id))
     items = [GatewayKey(id=row.id, key=row.key, fingerprint=row.fingerprint) for row in rows.scalars()]

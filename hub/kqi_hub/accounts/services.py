@@ -5,8 +5,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from kqi_hub.accounts import api, credentials_api, keys_api, notifications_api, terms_api, tokens_api
 from kqi_hub.accounts.credentials import Credentials
+from kqi_hub.accounts.rows import SshKeyRow
 from kqi_hub.db.engine import Database
 from kqi_hub.jupyterhub.limits import Attempts
 from kqi_hub.notify.service import Notifications
@@ -57,3 +61,8 @@ class AccountServices:
             Outside: self.outside,
             Attempts: Attempts(_ASKED_PER_MINUTE, time.monotonic),
         }
+
+
+async def key_holders(session: AsyncSession) -> set[int]:
+    """Return whom an SSH key lets in."""
+    return set(await session.scalars(select(SshKeyRow.person_id).distinct()))

@@ -8,6 +8,7 @@ from kqi import schema
 from kqi_hub.administration import applications, errands, people, wire
 from kqi_hub.administration.courier import check_can_send
 from kqi_hub.administration.desk import Desk
+from kqi_hub.errors import Invalid
 from kqi_hub.identity.applications import APPROVED, DECLINED
 from kqi_hub.identity.policy import Permission
 from kqi_hub.web.call import Caller, feature
@@ -48,7 +49,12 @@ async def export_applications(call: Caller, state: schema.ApplicationState | Non
 async def approve_application(
     call: Caller, desk: Feature, number: Number, body: schema.ApproveApplication
 ) -> schema.ApprovedApplication:
-    """Make the account. Its password works once; it is sent, or in this answer alone."""
+    """Make the account. Its password works once; it is sent, or in this answer alone.
+
+    With an account that is made elsewhere, there is no password here, and nothing to send.
+    """
+    if body.send and not body.make:
+        raise Invalid("application_made_elsewhere")
     password = None
     async with call.platform.database.write() as session:
         row = await applications.waiting(session, number)

@@ -82,17 +82,21 @@ async def add(
 
 async def renew_password(session: AsyncSession, row: PersonRow) -> Secret:
     """Give a new password that works once, and lift a lock. Raises Conflict for who has none of ours."""
-    if row.source != LOCAL:
-        raise Conflict("password_of_directory", name=row.name, source=row.source)
+    check_password_is_ours(row)
     password = one_time_password()
     await set_password(session, row.id, password, must_change=True)
     return password
 
 
-async def unlock(session: AsyncSession, row: PersonRow) -> None:
-    """Let somebody try again who typed too many wrong passwords."""
+def check_password_is_ours(row: PersonRow) -> None:
+    """Raise Conflict for who signs in with a password of a directory's."""
     if row.source != LOCAL:
         raise Conflict("password_of_directory", name=row.name, source=row.source)
+
+
+async def unlock(session: AsyncSession, row: PersonRow) -> None:
+    """Let somebody try again who typed too many wrong passwords."""
+    check_password_is_ours(row)
     lifted = update(LocalAccountRow).where(LocalAccountRow.person_id == row.id).values(failures=0, locked_until=None)
     await session.execute(lifted.execution_options(synchronize_session="fetch"))
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from kqi_hub import crash
 from kqi_hub.accounts.pages import routes as page_routes
 from kqi_hub.accounts.services import ROUTES as ACCOUNT_ROUTES
-from kqi_hub.accounts.services import AccountServices
+from kqi_hub.accounts.services import AccountServices, key_holders
 from kqi_hub.administration.applications_api import routes as application_routes
 from kqi_hub.administration.audit_api import routes as audit_routes
 from kqi_hub.administration.courier import Postman
@@ -134,7 +134,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         default=settings.default_tenant,
     )
     known = around.directory or directory_of(settings, database)
-    absence = Absence(database=database, directory=known)
+    absence = Absence(database=database, directory=known, ways_in=[key_holders])
     passes = {
         **accounts.passes,
         **desk.passes,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import typer
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kqi_hub.commands.console import t
@@ -19,7 +20,7 @@ from kqi_hub.directory.ldap.traits import LdapTraits
 from kqi_hub.directory.ldap.wire import Away, Found, Place
 from kqi_hub.errors import ConfigError, Unavailable
 from kqi_hub.identity import people
-from kqi_hub.identity.rows import LOCAL
+from kqi_hub.identity.rows import LOCAL, PersonRow
 from kqi_hub.settings import Settings
 from kqi_hub.traits import traits_of
 
@@ -127,15 +128,19 @@ def _groups(known: Known, traits: LdapTraits) -> Iterator[str]:
 
 
 async def _taken(settings: Settings, name: str, known: Known) -> str | None:
-    """Return why the platform knows somebody else by this name; a database that is not there yet knows nobody."""
+    """Return why the platform's person of this name is another one; a database that is not there yet knows nobody."""
     database = Database.of(settings)
     try:
         async with database.read() as session:
             person = await people.person_named(session, known.entry.name)
+            ids = [] if known.entry.directory_id is None else [known.entry.directory_id]
+            before = await session.scalar(select(PersonRow.name).where(PersonRow.directory_id.in_(ids)))
     except (Unavailable, SQLAlchemyError):
         return None
     finally:
         await database.close()
+    if before is not None and before != known.entry.name:
+        return t("check.renamed", before=before)
     if person is None or (person.source, person.directory_id) == (known.entry.source, known.entry.directory_id):
         return None
     return t("check.local", name=name) if person.source == LOCAL else t("check.name_taken")

@@ -12,6 +12,7 @@ from rich.table import Table
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from kqi_hub.administration.people import check_password_is_ours
 from kqi_hub.administration.suspend import resume, suspend
 from kqi_hub.audit.log import Entry, append
 from kqi_hub.commands.console import Config, State, plainly, settings_of, t
@@ -74,6 +75,7 @@ def list_users(state: State = None, config: Config = None) -> None:
 def passwd(name: Name, password_stdin: Stdin = False, state: State = None, config: Config = None) -> None:
     async def work(session: AsyncSession, settings: Settings) -> None:
         person = await _person(session, name)
+        check_password_is_ours(person)  # with a local account as well they could not sign in at all
         password, given = _password(settings, password_stdin)
         await set_password(session, person.id, password, must_change=not given)
         await _on_record(session, "person.password", name)

@@ -9,7 +9,7 @@ from kqi_hub.directory.base import Entry
 from kqi_hub.directory.mapping import Change, Kind, Rule, Strongest, changes, given
 from kqi_hub.identity import people
 from kqi_hub.identity.policy import ADMINISTRATOR, BUILT_IN
-from kqi_hub.identity.rows import MappingRow, MembershipRow, PersonRow
+from kqi_hub.identity.rows import LOCAL, MappingRow, MembershipRow, PersonRow
 
 
 async def rules(session: AsyncSession) -> list[Rule]:
@@ -44,6 +44,21 @@ async def held(session: AsyncSession, person: PersonRow) -> dict[int | None, str
         query.where(MembershipRow.person_id == person.id, MembershipRow.directory_role.is_not(None))
     )
     return {**of_platform(person), **{tenant: role for tenant, role in rows if role}}
+
+
+async def held_by_all(session: AsyncSession) -> dict[int, dict[int | None, str]]:
+    """Return what the directory has given each person of a directory so far, by their number."""
+    outside = PersonRow.source != LOCAL
+    over = select(PersonRow.id, PersonRow.directory_platform_role).where(outside)
+    found: dict[int, dict[int | None, str]] = {
+        person: {} if role is None else {None: role} for person, role in await session.execute(over)
+    }
+    within = select(MembershipRow.person_id, MembershipRow.tenant_id, MembershipRow.directory_role)
+    within = within.join(PersonRow, PersonRow.id == MembershipRow.person_id).where(outside)
+    for person, tenant, role in await session.execute(within):
+        if role is not None:
+            found[person][tenant] = role
+    return found
 
 
 def of_platform(person: PersonRow) -> dict[int | None, str]:

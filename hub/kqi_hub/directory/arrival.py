@@ -34,7 +34,8 @@ async def arrive(
 ) -> list[Arrived | Refused]:
     """Make the people who `entries` are if this is their first time, and take over what their directory says of them.
 
-    Refuses a disabled account, and a name that belongs to somebody else: names are given anew, ids are not.
+    Refuses a disabled account, a name that belongs to somebody else, and another name of somebody who is known: names
+    are given anew, ids are not.
     As many questions to the database for one as for many, as long as nothing is new. Without `sign_in` they are in
     already, and only what is said of them has changed.
     """
@@ -57,6 +58,7 @@ class _Ground:
     """What is read once for all who arrive together; what becomes of people in `changed` is read anew."""
 
     people: dict[str, PersonRow]
+    names: dict[str, str]  # of people, by their id in the directory
     tenants: Mapping[int, tuple[str, ...]]
     held: Mapping[int, dict[int | None, str]]
     rules: Sequence[Rule]
@@ -66,7 +68,9 @@ class _Ground:
 
 async def _ground(session: AsyncSession, entries: Sequence[Entry]) -> _Ground:
     wanted = sorted({entry.name for entry in entries})
-    rows = {row.name: row for row in await session.scalars(select(PersonRow).where(PersonRow.name.in_(wanted)))}
+    ids = sorted({entry.directory_id for entry in entries if entry.directory_id is not None})
+    query = select(PersonRow).where(PersonRow.name.in_(wanted) | PersonRow.directory_id.in_(ids))
+    rows = {row.name: row for row in await session.scalars(query)}
     memberships = (
         select(MembershipRow.person_id, MembershipRow.tenant_id, MembershipRow.directory_role, TenantRow.name)
         .join(TenantRow, TenantRow.id == MembershipRow.tenant_id)
@@ -83,6 +87,7 @@ async def _ground(session: AsyncSession, entries: Sequence[Entry]) -> _Ground:
     outside = any(entry.source != LOCAL for entry in entries)
     return _Ground(
         people=rows,
+        names={row.directory_id: row.name for row in rows.values() if row.directory_id is not None},
         tenants=tenants,
         held=held,
         rules=await apply.rules(session) if outside else (),
@@ -92,6 +97,8 @@ async def _ground(session: AsyncSession, entries: Sequence[Entry]) -> _Ground:
 
 async def _one(session: AsyncSession, entry: Entry, ground: _Ground, default_tenant: str) -> PersonRow | Refused:
     person = ground.people.get(entry.name)
+    if entry.directory_id is not None and ground.names.setdefault(entry.directory_id, entry.name) != entry.name:
+        return Refused(why=Refusal.RENAMED)
     if person is None:
         if entry.source == LOCAL:
             return Refused(why=Refusal.WRONG)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from kqi_hub.errors import Unavailable
 from kqi_hub.identity.rows import LOCAL
 from kqi_spawner.workload import Secret
 
@@ -21,6 +22,7 @@ class Refusal(StrEnum):
     NOT_ALLOWED = "account_not_allowed"  # right, but in none of the groups that may come
     UNREACHABLE = "directory_unreachable"
     NAME_TAKEN = "account_name_taken"  # the directory's person is another than the one we know by this name
+    RENAMED = "account_renamed"  # we know the directory's person by another name
 
 
 class PasswordFault(StrEnum):
@@ -75,12 +77,19 @@ class Refused:
     cause: str = ""  # of UNREACHABLE: key of a sentence that says what is the matter with the directory
 
 
+class Unanswered(Unavailable):
+    """The directory can be asked, but not about this person: what it says of them is odd, or too much."""
+
+
 class Directory(Protocol):
     async def verify(self, name: str, password: Secret) -> Entry | Refused:
         """Check a password. A wrong name and a wrong password are alike in answer and in time."""
 
     async def look_up(self, name: str) -> Entry | None:
-        """Return the person as of now, None if there is none or they may no longer sign in."""
+        """Return the person as of now, None if there is none or they may no longer sign in.
+
+        Raises Unavailable while the directory is away, Unanswered where it is only this person who cannot be asked for.
+        """
 
     async def change_password(self, name: str, old: Secret, new: Secret) -> PasswordFault | None:
         """Change it; None means done."""

@@ -1,10 +1,10 @@
-"""A directory beside local accounts: an administrator's own account works whatever becomes of the directory."""
+"""What stands before local accounts and a directory: an administrator's own account works whatever becomes of that."""
 
 import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Refused
@@ -21,23 +21,35 @@ _LOCALS_S = 1.0
 class Beside:
     """A `Directory`. Who has a local account is asked for there; everybody else in the directory.
 
-    Wrong passwords of one name are counted here, whether or not there is such a person: so nobody learns from a lock
-    who exists, and nobody can have the directory lock an account, if it bears more attempts than this.
+    Without a directory `other` is `local` again: a name of nobody takes as long there as one that somebody has. Wrong
+    passwords of a name without a local account are counted here, whether or not there is such a person, as local ones
+    are: so nobody learns from a lock who exists, and nobody can have the directory lock an account, if it bears more
+    attempts than this. `clock` and `sleep` are in seconds.
     """
 
-    def __init__(self, local: LocalDirectory, other: Directory, rules: SignIn) -> None:
+    def __init__(
+        self,
+        local: LocalDirectory,
+        other: Directory,
+        rules: SignIn,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._local = local
         self._other = other
-        self._failures = Failures(rules, time.monotonic)
+        self._clock = clock
+        self._sleep = sleep
+        self._failures = Failures(rules, clock)
         self._locals: frozenset[str] = frozenset()
         self._locals_at = -math.inf
         self._asking = asyncio.Lock()  # of many at once, one asks
 
     async def verify(self, name: str, password: Secret) -> Entry | Refused:
-        begin = time.monotonic()
+        begin = self._clock()
         found = await self._verified(name, password)
-        if isinstance(found, Refused) and found.why is Refusal.WRONG:
-            await _until(begin + _REFUSAL_S)
+        if isinstance(found, Refused) and found.why in {Refusal.WRONG, Refusal.LOCKED}:
+            await self._until(begin + _REFUSAL_S)
         return found
 
     async def _verified(self, name: str, password: Secret) -> Entry | Refused:
@@ -47,6 +59,9 @@ class Beside:
         if locked_s:
             return Refused(why=Refusal.LOCKED, retry_after_s=locked_s)
         found = await self._other.verify(name, password)
+        locked_s = self._failures.locked_s(name)  # by others, that were asked at the same time
+        if locked_s:
+            return Refused(why=Refusal.LOCKED, retry_after_s=locked_s)
         self._failures.note(name, wrong=isinstance(found, Refused) and found.why is Refusal.WRONG)
         return found
 
@@ -56,10 +71,10 @@ class Beside:
         return await self._other.look_up(name)
 
     async def change_password(self, name: str, old: Secret, new: Secret) -> PasswordFault | None:
-        begin = time.monotonic()
+        begin = self._clock()
         fault = await self._changed(name, old, new)
-        if fault is PasswordFault.WRONG_OLD:
-            await _until(begin + _REFUSAL_S)
+        if fault in {PasswordFault.WRONG_OLD, PasswordFault.LOCKED}:
+            await self._until(begin + _REFUSAL_S)
         return fault
 
     async def _changed(self, name: str, old: Secret, new: Secret) -> PasswordFault | None:
@@ -68,23 +83,24 @@ class Beside:
         if self._failures.locked_s(name):
             return PasswordFault.LOCKED
         fault = await self._other.change_password(name, old, new)
+        if fault is PasswordFault.WRONG_OLD and self._failures.locked_s(name):
+            return PasswordFault.LOCKED
         self._failures.note(name, wrong=fault is PasswordFault.WRONG_OLD)
         return fault
 
     async def _is_local(self, name: str) -> bool:
-        """Return whether there is a local account. All names are read at once: beside a directory they are few."""
+        """Return whether there is a local account. All names are read at once, for all who come within a second."""
         async with self._asking:
-            if time.monotonic() - self._locals_at > _LOCALS_S:
-                self._locals, self._locals_at = await self._local.names(), time.monotonic()
+            if self._clock() - self._locals_at > _LOCALS_S:
+                self._locals, self._locals_at = await self._local.names(), self._clock()
         return name in self._locals
+
+    async def _until(self, moment: float) -> None:
+        await self._sleep(max(0.0, moment - self._clock()))
 
     def close(self) -> None:
         self._local.close()
         self._other.close()
-
-
-async def _until(moment: float) -> None:
-    await asyncio.sleep(max(0.0, moment - time.monotonic()))
 
 
 @dataclass(slots=True)

@@ -54,6 +54,8 @@ class LocalDirectory:
     async def _checked(self, name: str, password: Secret) -> tuple[LocalAccountRow, PersonRow] | Refused:
         async with self._database.read() as session:
             account = await _account(session, name)
+        if account is not None and _locked_s(account):
+            return Refused(why=Refusal.LOCKED, retry_after_s=_locked_s(account))
         right = await self._matches(account.password_hash if account else None, password)
         if account is None:
             return Refused(why=Refusal.WRONG)
@@ -148,8 +150,8 @@ class LocalDirectory:
             account = await session.get(LocalAccountRow, person)
             if account is None:
                 return 0
-            if account.locked_until and account.locked_until > now():
-                return math.ceil((account.locked_until - now()).total_seconds())
+            if _locked_s(account):
+                return _locked_s(account)
             if right:
                 if account.failures or account.locked_until:
                     account.failures, account.locked_until = 0, None
@@ -193,6 +195,11 @@ async def _remember(session: AsyncSession, account: LocalAccountRow) -> None:
 async def _account(session: AsyncSession, name: str) -> LocalAccountRow | None:
     query = select(LocalAccountRow).join(PersonRow, PersonRow.id == LocalAccountRow.person_id)
     return (await session.execute(query.where(PersonRow.name == name))).scalar_one_or_none()
+
+
+def _locked_s(account: LocalAccountRow) -> int:
+    """Return for how many seconds an account is locked, 0 if it is not."""
+    return max(0, math.ceil((account.locked_until - now()).total_seconds())) if account.locked_until else 0
 
 
 def _verify(password_hash: str, password: Secret) -> bool:

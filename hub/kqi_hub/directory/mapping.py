@@ -1,11 +1,11 @@
 """What a directory's groups and units give their people, and what that would change. Pure."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from kqi_hub.directory.base import Entry
+from kqi_hub.directory.ldap.words import comparable, parts
 
 
 class Kind(StrEnum):
@@ -58,18 +58,10 @@ def changes(before: Roles, after: Roles) -> list[Change]:
 def matches(entry: Entry, kind: Kind, value: str) -> bool:
     if kind in {Kind.UNIT_DIRECT, Kind.UNIT_INDIRECT}:
         unit, own = parts(value), parts(entry.dn)[1:]
-        return bool(unit) and (own == unit if kind is Kind.UNIT_DIRECT else own[-len(unit) :] == unit)
-    wanted = parts(value) if "=" in value else []
+        return own == unit if kind is Kind.UNIT_DIRECT else own[-len(unit) :] == unit
+    wanted = comparable(value) if "=" in value else ""
     return any(
         (group.direct or kind is Kind.GROUP_NESTED)
-        and (parts(group.dn) == wanted if wanted else group.name.casefold() == value.casefold())
+        and (comparable(group.dn) == wanted if wanted else group.name.casefold() == value.casefold())
         for group in entry.groups
     )
-
-
-def parts(dn: str) -> Sequence[str]:
-    """Return the parts of a DN; equal for those that mean the same, for case and spaces around signs say nothing."""
-    if not dn.strip():
-        return []
-    found = re.split(r"(?<!\\)(?:\\\\)*[,;]", dn)
-    return [re.sub(r"\s*([=+])\s*", r"\1", part.strip()).casefold() for part in found]

@@ -117,7 +117,8 @@ async def anybody(session: AsyncSession) -> bool:
 async def another_administrator(session: AsyncSession, person: int) -> bool:
     """Return whether somebody else than `person` may sign in and administer the platform."""
     administers = or_(PersonRow.platform_role == ADMINISTRATOR, PersonRow.directory_platform_role == ADMINISTRATOR)
-    others = select(PersonRow.id).where(PersonRow.id != person, PersonRow.disabled.is_(False), administers)
+    may_come = PersonRow.disabled.is_(False) & PersonRow.gone_at.is_(None)
+    others = select(PersonRow.id).where(PersonRow.id != person, may_come, administers)
     return (await session.execute(others.limit(1))).first() is not None
 
 

@@ -1,40 +1,50 @@
 """Who may no longer sign in loses what would let them in without: their tokens wait until they are back.
 
-A browser session ends when the hub asks the directory again. A program's token asks nobody: so those who hold one are
-looked up from time to time. Nothing of theirs is deleted and no work is ended; an administrator may suspend them.
+A browser session ends when the hub asks the directory again. A program's token and an SSH key ask nobody: so those who
+have one, or were seen at a browser, are looked up from time to time. Nothing of theirs is deleted and no work is ended;
+an administrator may suspend them.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.audit.log import Entry, append
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
-from kqi_hub.directory.base import Directory
+from kqi_hub.directory.base import Directory, Unanswered
 from kqi_hub.errors import Unavailable
 from kqi_hub.identity import tokens
-from kqi_hub.identity.rows import LOCAL, PersonRow
+from kqi_hub.identity.rows import LOCAL, BrowserSessionRow, PersonRow
 
 log = logging.getLogger(__name__)
 # Questions to the directory at once.
 _AT_ONCE = 4
+# Returns people whom something else than a token lets in.
+WayIn = Callable[[AsyncSession], Awaitable[set[int]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
     database: Database
     directory: Directory
+    ways_in: Sequence[WayIn] = ()
 
     async def one_pass(self) -> None:
-        """Look up who holds a token, and who was gone the last time. With the directory away, all stay as they are."""
+        """Look up who has a way in, and who was gone the last time. With the directory away, all stay as they are."""
         asking = asyncio.Semaphore(_AT_ONCE)
 
         async def there(person: _Person) -> bool:
-            async with asking:
-                entry = await self.directory.look_up(person.name)
+            try:
+                async with asking:
+                    entry = await self.directory.look_up(person.name)
+            except Unanswered as error:
+                log.warning("somebody cannot be looked up", extra={"person": person.name, "code": error.code})
+                return not person.gone  # stays as they are, and keeps nobody else from being looked up
             # Names are given anew: who has this one now may be somebody else.
             return entry is not None and entry.directory_id == person.directory_id
 
@@ -54,6 +64,9 @@ class Absence:
             query = query.where(PersonRow.source != LOCAL, PersonRow.disabled.is_(False))
             known = [_Person(*row) for row in await session.execute(query)]
             holders = await tokens.holders(session, [person.id for person in known])
+            holders |= set(await session.scalars(select(BrowserSessionRow.person_id).distinct()))
+            for way in self.ways_in:
+                holders |= await way(session)
         return [person for person in known if person.gone or person.id in holders]
 
     async def _note(self, person: "_Person", *, gone: bool) -> None:

@@ -42,7 +42,9 @@ async def delete_mapping(call: Caller, mapping_id: MappingId) -> None:
 async def preview_sync(call: Caller, syncing: Syncing) -> schema.SyncPreview:
     """Show what the directory would change for all its people; nothing is changed."""
     entries = await syncing.ask()
-    return await _preview(call.session, await sync.difference(call.session, entries))
+    # However many they are, no writer waits for who only looks.
+    async with call.platform.database.read() as session:
+        return await _preview(session, await sync.difference(session, entries))
 
 
 @routes.post("/mappings/apply", permission=Permission.PLATFORM)

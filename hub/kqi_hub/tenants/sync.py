@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -12,20 +13,27 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kqi_hub.audit.act import Act
 from kqi_hub.db.engine import Database
 from kqi_hub.directory import apply
-from kqi_hub.directory.base import Directory, Entry
-from kqi_hub.directory.mapping import Change, Kind, changes, parts
+from kqi_hub.directory.base import Directory, Entry, Unanswered
+from kqi_hub.directory.ldap.words import is_name
+from kqi_hub.directory.mapping import Change, Kind, changes
 from kqi_hub.errors import Conflict, Invalid, NotFound
 from kqi_hub.identity import people
 from kqi_hub.identity.rows import LOCAL, MappingRow, PersonRow, TenantRow
 from kqi_hub.tenants import members, roles, store
 
+log = logging.getLogger(__name__)
 # Questions to the directory at once.
 _AT_ONCE = 8
+# What the directory says of people, by their name here; who could not be asked for is not in it.
+Entries = Mapping[str, Entry | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What a sync changes: pairs of a person's name and a change. `gone` are people who may no longer sign in."""
+    """What a sync changes: pairs of a person's name and a change. `gone` are people who may no longer sign in.
+
+    Whose name is another person's by now is gone as well.
+    """
 
     people: int
     changes: Sequence[tuple[str, Change]]
@@ -43,31 +51,48 @@ class Sync:
     directory: Directory
     _asking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
-    async def ask(self) -> dict[str, Entry | None]:
-        """Ask the directory about everybody who came from one; needs no transaction. Raises Unavailable."""
+    async def ask(self) -> Entries:
+        """Ask the directory about everybody who came from one; needs no transaction. Raises Unavailable.
+
+        Whom it cannot be asked about is left out, and nothing of theirs changes.
+        """
         async with self.database.read() as session:
             query = select(PersonRow.name).where(PersonRow.source != LOCAL).order_by(PersonRow.name)
             names = list(await session.scalars(query))
-        entries = await asyncio.gather(*(self._look_up(name) for name in names))
-        return dict(zip(names, entries, strict=True))
+        found: dict[str, Entry | None] = {}
 
-    async def _look_up(self, name: str) -> Entry | None:
-        async with self._asking:
-            return await self.directory.look_up(name)
+        async def ask_about(name: str) -> None:
+            try:
+                async with self._asking:
+                    found[name] = await self.directory.look_up(name)
+            except Unanswered as error:
+                log.warning("somebody is left out of a sync", extra={"person": name, "code": error.code})
+
+        await asyncio.gather(*(ask_about(name) for name in names))
+        return found
 
 
-async def difference(session: AsyncSession, entries: dict[str, Entry | None]) -> Difference:
+async def difference(session: AsyncSession, entries: Entries) -> Difference:
+    """Return what would change; as many questions to the database for one as for many."""
     by, strongest = await apply.rules(session), await apply.strength(session)
+    held = await apply.held_by_all(session)
     found: list[tuple[str, Change]] = []
-    for name, entry in entries.items():
-        person = await people.person_named(session, name)
-        if person is not None:
-            after = apply.wanted(entry, by, strongest)
-            found += [(name, change) for change in changes(await apply.held(session, person), after)]
-    return Difference(people=len(entries), changes=found, gone=[name for name, entry in entries.items() if not entry])
+    gone: list[str] = []
+    known = select(PersonRow.id, PersonRow.name, PersonRow.directory_id).where(PersonRow.source != LOCAL)
+    for number, name, directory_id in await session.execute(known.order_by(PersonRow.name)):
+        if name in entries:
+            entry = _same(entries[name], directory_id)
+            found += [(name, change) for change in changes(held[number], apply.wanted(entry, by, strongest))]
+            gone += [] if entry else [name]
+    return Difference(people=len(entries), changes=found, gone=gone)
 
 
-async def carry_out(act: Act, entries: dict[str, Entry | None], digest: str, default: str) -> Difference:
+def _same(entry: Entry | None, directory_id: str | None) -> Entry | None:
+    """Return the entry if it is that of the person whom we know: names are given anew, ids are not."""
+    return entry if entry is not None and entry.directory_id == directory_id else None
+
+
+async def carry_out(act: Act, entries: Entries, digest: str, default: str) -> Difference:
     """Do exactly what was shown. Raises Conflict if that is no longer what would change."""
     shown = await difference(act.session, entries)
     if shown.digest != digest:
@@ -77,7 +102,7 @@ async def carry_out(act: Act, entries: dict[str, Entry | None], digest: str, def
     for name in dict.fromkeys(name for name, _ in shown.changes):
         person = await people.person_named(act.session, name)
         if person is not None:
-            after = apply.wanted(entries[name], by, strongest)
+            after = apply.wanted(_same(entries[name], person.directory_id), by, strongest)
             if await apply.leaves_nobody(act.session, person, after):
                 raise Conflict("last_administrator", name=name)
             done = await apply.bring_up_to_date(act.session, person, after)
@@ -96,7 +121,7 @@ async def mappings(session: AsyncSession) -> Sequence[tuple[MappingRow, str | No
 
 async def add(act: Act, *, kind: Kind, value: str, tenant: str | None, role: str) -> MappingRow:
     unit = kind in {Kind.UNIT_DIRECT, Kind.UNIT_INDIRECT}
-    if unit and not all("=" in part for part in parts(value)):
+    if unit and not is_name(value):
         raise Invalid("mapping_not_a_dn", value=value[:200])
     target: TenantRow | None = None
     if tenant is None:

@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass, field, replace
 
-from kqi_hub.directory.base import Entry, PasswordFault, Refusal, Refused
+from kqi_hub.directory.base import Entry, PasswordFault, Refusal, Refused, Unanswered
 from kqi_hub.errors import Unavailable
 from kqi_spawner.workload import Secret
 
 
 @dataclass(slots=True)
 class MemoryDirectory:
-    """A `Directory`; while `away` it answers nothing."""
+    """A `Directory`; while `away` it answers nothing, of those who are `odd` nothing that could be used."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     away: bool = False
+    odd: set[str] = field(default_factory=set)
 
     def put(self, entry: Entry, password: str = "") -> None:
         """Know this person, as from now on."""
@@ -28,6 +29,8 @@ class MemoryDirectory:
     async def look_up(self, name: str) -> Entry | None:
         if self.away:
             raise Unavailable("directory_unreachable")
+        if name in self.odd:
+            raise Unanswered("directory_unreachable")
         return self.entries.get(name)
 
     async def change_password(self, name: str, old: Secret, new: Secret) -> PasswordFault | None:
@@ -35,3 +38,6 @@ class MemoryDirectory:
             return PasswordFault.WRONG_OLD
         self.passwords[name] = new.reveal()
         return None
+
+    def close(self) -> None:
+        """Nothing is kept open."""

@@ -1,5 +1,6 @@
 """Rules about the passwords of local accounts, as time goes by."""
 
+import asyncio
 import itertools
 from datetime import timedelta
 from typing import Any
@@ -8,11 +9,13 @@ import pytest
 from sqlalchemy import update
 
 from kqi_hub.clock import now
-from kqi_hub.directory.base import Entry, PasswordFault
+from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Refused
+from kqi_hub.directory.beside import Beside
 from kqi_hub.directory.local import LocalDirectory, set_password
 from kqi_hub.identity import people
 from kqi_hub.identity.rows import LocalAccountRow
 from kqi_hub.settings_people import SignIn
+from kqi_hub.testing.directory import MemoryDirectory
 from kqi_hub.testing.service import Running
 from kqi_spawner.workload import Secret
 
@@ -49,6 +52,51 @@ class Account:
 
     async def change(self, old: str, new: str) -> PasswordFault | None:
         return await self.directory.change_password(self.name, Secret(old), Secret(new))
+
+
+class Wait:
+    """A clock that stands still but for those who wait."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["local-only", "directory"])
+async def test_a_refusal_says_the_same_as_late_whether_or_not_there_is_such_a_person(
+    service: Running, beside: bool
+) -> None:
+    rules = {"attempts": 2, "lock_s": 60}
+    account = await Account(service, f"guessed-{beside}".lower(), **rules).make()
+    other: Directory = MemoryDirectory() if beside else account.directory
+    told = []
+    for name in (account.name, f"nobody-{beside}".lower()):
+        wait = Wait()
+        directory = Beside(account.directory, other, SignIn(**rules), clock=wait.clock, sleep=wait.sleep)
+        answers: list[object] = []
+        for _ in range(4):
+            found = await directory.verify(name, Secret("wrong horse battery"))
+            assert isinstance(found, Refused)
+            answers.append((found.why, round(wait.now_s, 3)))
+        answers.append((await directory.change_password(name, Secret("wrong"), Secret(_FIRST)), round(wait.now_s, 3)))
+        told.append(answers)
+    wrong, locked = (Refusal.WRONG, Refusal.WRONG), (Refusal.LOCKED, Refusal.LOCKED, PasswordFault.LOCKED)
+    assert told[0] == told[1] == list(zip((*wrong, *locked), (0.3, 0.6, 0.9, 1.2, 1.5), strict=True))
+
+
+async def test_many_guesses_at_once_tell_no_more_than_one_after_the_other(service: Running) -> None:
+    account = await Account(service, "rushed", attempts=2).make()
+    told = []
+    for name in (account.name, "nobody-rushed"):
+        directory = Beside(account.directory, account.directory, SignIn(attempts=2))
+        tried = [directory.change_password(name, Secret("wrong"), Secret(_FIRST)) for _ in range(6)]
+        told.append(sorted(str(fault) for fault in await asyncio.gather(*tried)))
+    assert told[0] == told[1] == ["account_locked"] * 4 + ["password_wrong_old"] * 2
 
 
 async def test_former_passwords_do_not_come_again_as_far_back_as_the_rule_says(service: Running) -> None:

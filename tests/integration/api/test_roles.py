@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
+from kqi_hub.clock import now
 from kqi_hub.directory.arrival import Arrived, arrive
 from kqi_hub.directory.base import Entry, Group
 from kqi_hub.identity import people, tokens
+from kqi_hub.identity.rows import PersonRow
 from kqi_hub.jupyterhub.authenticator import KqiAuthenticator
 from kqi_hub.settings import load
 from kqi_hub.testing.directory import MemoryDirectory
@@ -214,9 +217,38 @@ async def test_a_directory_does_not_take_the_last_administrator(tmp_path: Path) 
             assert refused["code"] == "last_administrator"
             assert (await arrived(alone, directory.entries["boss"])).administrator
             async with await signed_in(alone, "other", "sandbox", administrator=True):
+                await gone(alone, "other", since=now())
+                refused = await caller.post("/mappings/apply", {"digest": shown["digest"]}, status=409)
+                assert refused["code"] == "last_administrator"
+                await gone(alone, "other", since=None)
                 await caller.post("/mappings/apply", {"digest": shown["digest"]}, status=200)
             await caller.get("/roles/people", status=403)
         assert not (await arrived(alone, directory.entries["boss"])).administrator
+
+
+async def gone(service: Running, name: str, *, since: datetime | None) -> None:
+    """Have somebody be gone from their directory, or be back."""
+    async with service.database.write() as session:
+        await session.execute(update(PersonRow).where(PersonRow.name == name).values(gone_at=since))
+
+
+async def test_a_preview_waits_for_no_writer_and_leaves_out_who_cannot_be_asked_for(
+    service: Running, directory: MemoryDirectory, root: Caller, alice: Caller
+) -> None:
+    names = [f"gina-{alice.tenant}", f"hugo-{alice.tenant}"]
+    for name in names:
+        directory.put(of_the_lab(name, Group(name=f"odd-{alice.tenant}")))
+        await arrived(service, directory.entries[name])
+    mapping = {"kind": "group-direct", "value": f"odd-{alice.tenant}", "tenant": alice.tenant, "role": "viewer"}
+    made = await root.post("/mappings", mapping)
+    directory.odd.add(names[0])
+    async with service.database.write() as session:
+        await session.execute(update(PersonRow).where(PersonRow.name == names[0]).values(display_name="being written"))
+        shown = await root.post("/mappings/preview", status=200)
+    assert [one["person"] for one in shown["changes"] if one["tenant"] == alice.tenant] == [names[1]]
+    assert not {*names} & {*shown["gone"]}
+    directory.odd.clear()
+    await root.delete(f"/mappings/{made['id']}")
 
 
 async def test_a_token_that_reads_only_cannot_manage(service: Running, alice: Caller) -> None:

@@ -85,6 +85,13 @@ def test_people_of_the_directory_and_local_accounts_sign_in_side_by_side(
     assert told == {"User name or password is wrong."}
 
 
+def test_nobody_gives_a_password_to_who_has_one_in_the_directory(platform: Platform) -> None:
+    me(platform, "alice")
+    refused = platform.command("user", "passwd", "alice", check=False)
+    assert refused.returncode == 1 and "alice is kept by the directory ldap" in " ".join(refused.stderr.split())
+    assert me(platform, "alice")["name"] == "alice"
+
+
 def browser_of(platform: Platform) -> httpx.Client:
     return httpx.Client(base_url=platform.url, follow_redirects=True, headers=_NAVIGATE)
 
@@ -159,6 +166,12 @@ def test_who_is_taken_out_of_the_directory_is_out(platform: Platform, server: Sl
     token = httpx.post(f"{platform.url}/hub/kqi/token", json={"username": "gone", "password": PASSWORD}).json()["token"]
     rename(server, "gone", "elsewhere")
     assert fault(sign_in(browser_of(platform), "gone", PASSWORD).text) == "User name or password is wrong."
+    # They are known already: another account of theirs there is not, and nobody is led to believe in a fault of ours.
+    assert "known here under another name" in fault(sign_in(browser_of(platform), "elsewhere", PASSWORD).text)
+    program = httpx.post(f"{platform.url}/hub/kqi/token", json={"username": "elsewhere", "password": PASSWORD})
+    assert (program.status_code, problem(program)) == (403, "account_renamed")
+    explained = platform.command("check-config", "--ldap", "elsewhere", check=False)
+    assert explained.returncode == 1 and "knows this person by another name, gone" in explained.stdout
     until(lambda: told(platform, token) == (403, "account_disabled"))
     boss = platform.client("boss")
     assert boss.get("/admin/people/gone").json()["state"] == "gone"

@@ -112,6 +112,30 @@ async def test_allowed_groups_and_administrators_follow_from_groups(
     assert await directory.verify("carol", Secret("wrong")) == Refused(why=Refusal.WRONG)
 
 
+async def test_a_filter_keeps_out_whose_entry_cannot_be_read(server: Slapd, open_directory: Open) -> None:
+    """A server that lets people read nothing, not even of themselves, cannot say that they match."""
+    template = {
+        "lookup_dn": False,
+        "lookup_dn_search_user": None,
+        "bind_dn_template": f"uid={{username}},{slapd.PEOPLE}",
+        "search_filter": "(&({userattr}={username})(displayName=Alice*))",
+    }
+    readable = open_directory(server, **template)
+    assert isinstance(await readable.verify("alice", RIGHT), Entry)
+    assert await readable.verify("carol", RIGHT) == Refused(why=Refusal.WRONG)
+    closed = Slapd(bound="none")
+    closed.load([*slapd.tree(), slapd.person("alice", displayName="Alice Liddell"), slapd.person("fresh", 10002)])
+    with closed:
+        closed.change(dn_of("fresh"), pwdReset="TRUE")
+        directory = open_directory(closed, **template)
+        assert await directory.verify("alice", RIGHT) == Refused(why=Refusal.WRONG)
+        # Whose password must be changed may do nothing else, and comes again afterwards.
+        fresh = await directory.verify("fresh", RIGHT)
+        assert isinstance(fresh, Entry) and fresh.must_change
+        everybody = open_directory(closed, **{**template, "search_filter": ""})
+        assert isinstance(await everybody.verify("alice", RIGHT), Entry)
+
+
 async def test_member_of_may_be_trusted_instead(server: Slapd, open_directory: Open) -> None:
     server.add(*slapd.group("late", dn_of("alice")))
     found = await open_directory(server, use_member_of=True, nested_groups="no").verify("alice", RIGHT)

@@ -46,6 +46,20 @@ def test_an_account_locks_after_five_wrong_passwords_and_an_administrator_lifts_
         assert sign_in(client, "carol", PASSWORD).status_code == 200
 
 
+def test_neither_a_lock_nor_a_change_of_password_tells_whether_there_is_such_an_account(platform: Platform) -> None:
+    platform.add_user("guessed")
+    told = []
+    for name in ("guessed", "nobody-of-this-name"):
+        with httpx.Client(base_url=platform.url, follow_redirects=True) as client:
+            pages = [sign_in(client, name, "wrong password") for _ in range(6)]
+        answers = [(page.status_code, fault(page.text)) for page in pages]
+        body = {"username": name, "old": "wrong password", "new": PASSWORD}
+        change = httpx.post(f"{platform.url}/hub/kqi/password", json=body)
+        told.append([*answers, (change.status_code, problem(change))])
+    assert told[0] == told[1]
+    assert "Too many wrong passwords" in told[0][-2][1] and told[0][-1] == (403, "account_locked")
+
+
 def test_a_disabled_account_is_told_so_only_to_who_knows_its_password(platform: Platform) -> None:
     platform.add_user("dave")
     token = platform.token("dave")

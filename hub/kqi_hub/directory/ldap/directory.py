@@ -3,16 +3,19 @@
 import time
 from collections import OrderedDict
 
-from kqi_hub.directory.base import Entry, PasswordFault, Refusal, Refused
+from kqi_hub.directory.base import Entry, PasswordFault, Refusal, Refused, Unanswered
 from kqi_hub.directory.ldap.groups import Parents
 from kqi_hub.directory.ldap.servers import Servers
 from kqi_hub.directory.ldap.steps import Known, Steps, askable, name_is_valid
 from kqi_hub.directory.ldap.traits import LdapTraits
+from kqi_hub.directory.ldap.wire import Away, Cause
 from kqi_hub.directory.ldap.words import can_be_asked
 from kqi_hub.errors import Unavailable
 from kqi_spawner.workload import Secret
 
 _REMEMBERED = 20_000
+# The servers are well, and say of one person what cannot be used.
+_OF_ONE = {Cause.ANSWER, Cause.TOO_LARGE}
 
 
 class LdapDirectory:
@@ -43,7 +46,12 @@ class LdapDirectory:
             return None
         if not self.traits.lookup_dn and self.servers.account is None:
             raise Unavailable("ldap_nobody_searches")
-        known = await self.servers.run(self.steps.look_up(name))
+        try:
+            known = await self.servers.run(self.steps.look_up(name))
+        except Away as error:
+            if error.cause in _OF_ONE:
+                raise Unanswered(error.code, **error.params) from error
+            raise
         entry = known.entry if known else None
         self._remember(name, entry)
         return entry

@@ -55,12 +55,15 @@ class Steps:
                 return Refused(why=_REFUSALS[said])
             if found is None:
                 found = self._their_own(server, dn, name, may_read=said is Standing.RIGHT)
-            known = self.known(server, found, name) if found else None
-            if found is None or known is None:
+            if found is None:
+                return Refused(why=Refusal.WRONG)
+            # Of who may not read before the change nothing is asked; nothing but the change is open to them.
+            unread = said is Standing.MUST_CHANGE and not found.values
+            known = self._as_read(server, found, name) if unread else self.known(server, found, name)
+            if known is None:
                 return Refused(why=Refusal.WRONG)
             told = self._told(known, answer, must_change=said is Standing.MUST_CHANGE)
-            refused = None if told.must_change and not found.values else self.refused(known)
-            return refused or Known(found=found, entry=told)
+            return (None if unread else self.refused(known)) or Known(found=found, entry=told)
 
         return visit
 
@@ -117,10 +120,13 @@ class Steps:
 
     def known(self, server: Visit, found: Found, typed: str) -> Known | None:
         """Return what the platform makes of an entry; None if it is nobody who is meant."""
-        traits = self.traits
-        name = entries.own_name(found, typed, traits) if found.values else typed
-        if name is None or (found.values and not self._matches(server, found, name)):
+        name = entries.own_name(found, typed, self.traits) if found.values else typed
+        if name is None or not self._matches(server, found, name):
             return None
+        return self._as_read(server, found, name)
+
+    def _as_read(self, server: Visit, found: Found, name: str) -> Known:
+        traits = self.traits
         asked = found.first(entries.name_attribute(traits)) or name
         groups = groups_of(found, asked, traits, server.search, self.parents) if found.values else ()
         entry = Entry(

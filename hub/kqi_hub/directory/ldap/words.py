@@ -43,7 +43,18 @@ def any_of(filters: Iterable[str]) -> str:
 @lru_cache(maxsize=50_000)
 def comparable(dn: str) -> str:
     """Return the name of an entry so that two of the same entry are equal."""
-    return ",".join("+".join(sorted(map(_comparable_part, _split(rdn, "+")))) for rdn in _split(dn, ","))
+    return ",".join(parts(dn))
+
+
+@lru_cache(maxsize=50_000)
+def parts(dn: str) -> tuple[str, ...]:
+    """Return the parts of the name of an entry, its own first, so that they are equal where they mean the same."""
+    return tuple("+".join(sorted(map(_comparable_part, _split(rdn, "+")))) for rdn in _split(dn, ","))
+
+
+def is_name(dn: str) -> bool:
+    """Return whether a text can be the name of an entry at all."""
+    return all("=" in part for part in _split(dn, ","))
 
 
 def suffix_of(dn: str) -> str:
