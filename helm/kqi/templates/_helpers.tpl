@@ -91,6 +91,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "kqi.databaseSecret" -}}
+{{- if eq .Values.database.kind "bundled" -}}
+{{- default (printf "%s-database" (include "kqi.fullname" .)) .Values.database.bundled.existingSecret -}}
+{{- else -}}
+{{- required "database.external.existingSecret" .Values.database.external.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Pod Security "restricted", and a root file system that nobody writes to. */}}
 {{- define "kqi.podSecurity" -}}
 runAsNonRoot: true
@@ -109,13 +117,11 @@ capabilities: {drop: [ALL]}
 
 {{- define "kqi.volumes" -}}
 - name: config
-  configMap: {name: {{ include "kqi.fullname" . }}-config}
+  secret: {secretName: {{ include "kqi.fullname" . }}-config, defaultMode: 0440}
 - name: secrets
   secret: {secretName: {{ include "kqi.secretName" . }}, defaultMode: 0440}
 - name: database
-  secret:
-    secretName: {{ if eq .Values.database.kind "bundled" }}{{ include "kqi.fullname" . }}-database{{ else }}{{ required "database.external.existingSecret" .Values.database.external.existingSecret }}{{ end }}
-    defaultMode: 0440
+  secret: {secretName: {{ include "kqi.databaseSecret" . }}, defaultMode: 0440}
 - name: extra-config
   secret: {secretName: {{ include "kqi.fullname" . }}-extra-config, defaultMode: 0440}
 - name: state
@@ -144,13 +150,15 @@ capabilities: {drop: [ALL]}
 {{/* New pods wait for the migration of their version, old ones go on meanwhile. */}}
 {{- define "kqi.waitPrepared" -}}
 - name: wait-for-prepare
-  image: {{ include "kqi.image" (dict "root" . "image" .Values.hub.image) }}
-  imagePullPolicy: {{ .Values.hub.image.pullPolicy }}
+  image: {{ include "kqi.image" (dict "root" .root "image" .root.Values.hub.image) }}
+  imagePullPolicy: {{ .root.Values.hub.image.pullPolicy }}
   command: [kqi-hub, prepare, --wait]
-  env: {{- include "kqi.env" . | nindent 4 }}
-  securityContext: {{- include "kqi.containerSecurity" . | nindent 4 }}
-  resources: {{- toYaml .Values.prepare.resources | nindent 4 }}
-  volumeMounts: {{- include "kqi.mounts" . | nindent 4 }}
+  env: {{- include "kqi.env" .root | nindent 4 }}
+  securityContext: {{- include "kqi.containerSecurity" .root | nindent 4 }}
+  resources: {{- toYaml .root.Values.prepare.resources | nindent 4 }}
+  volumeMounts:
+    {{- include "kqi.mounts" .root | nindent 4 }}
+    {{- with .part.extraVolumeMounts }}{{- toYaml . | nindent 4 }}{{- end }}
 {{- end -}}
 
 {{/* Tolerations as the cluster writes them → as the settings do: without a value any value is meant. */}}
@@ -167,4 +175,33 @@ capabilities: {drop: [ALL]}
 {{/* What a change of must restart a part for. */}}
 {{- define "kqi.checksums" -}}
 checksum/config: {{ include (print $.Template.BasePath "/config.yaml") . | sha256sum }}
+{{- end -}}
+
+{{/* Of a token that is said: one that was drawn does not change. */}}
+{{- define "kqi.tokenChecksum" -}}
+{{- with .Values.proxy.secretToken -}}
+checksum/proxy-token: {{ sha256sum . }}
+{{- end -}}
+{{- end -}}
+
+{{/* Network policies of the work that were kept although the values no longer have them, as a JSON list. */}}
+{{- define "kqi.leftPolicies" -}}
+{{- $common := printf "%s-work" (include "kqi.fullname" .) -}}
+{{- $wanted := list -}}
+{{- if .Values.singleuser.networkPolicy.enabled -}}
+{{- $wanted = append $wanted $common -}}
+{{- range $tenant, $one := .Values.singleuser.tenants -}}
+{{- if $one.networkPolicy }}{{- $wanted = append $wanted (printf "%s-%s" $common $tenant) }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $left := list -}}
+{{- range $space := fromJsonArray (include "kqi.workNamespaces" .) -}}
+{{- range (lookup "networking.k8s.io/v1" "NetworkPolicy" $space "").items -}}
+{{- $ours := eq $.Release.Name (get (default dict .metadata.labels) "app.kubernetes.io/instance") -}}
+{{- if and $ours (hasPrefix $common .metadata.name) (not (has .metadata.name $wanted)) -}}
+{{- $left = append $left (dict "space" $space "name" .metadata.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $left -}}
 {{- end -}}
