@@ -194,7 +194,7 @@ def _secrets(platform: Installed) -> list[Any]:
     return [
         (one["metadata"]["name"], one.get("data"))
         for one in platform.cluster.get("-n", SPACE, "secrets")["items"]
-        if one["type"] == "Opaque"
+        if one["metadata"]["name"] in {f"{NAME}-secrets", f"{NAME}-database"}
     ]
 
 
