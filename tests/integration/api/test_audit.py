@@ -122,3 +122,37 @@ async def test_an_answer_with_a_secret_is_sealed_while_it_is_kept(service: Runni
     async with service.database.read() as session:
         kept = (await session.execute(text("SELECT body FROM idempotency"))).scalars().all()
     assert not any(made["password"] in body for body in kept)
+
+
+async def test_what_is_done_to_a_thing_is_on_record_in_the_things_tenant(admin: Caller, alice: Caller) -> None:
+    other = f"other-of-{alice.name}"
+    await alice.post("/tenants", {"name": other})
+    alice.client.params = httpx.QueryParams(tenant=other)  # where new things go: items are found without it
+    data = (await alice.data({"a.txt": b"a"}))["id"]
+    files = await alice.upload({"b.txt": b"b"})
+    flat = {"flat": [data]}
+    dataset = (await alice.dataset(flat))["id"]
+    run = (await alice.train("sleep 600"))["id"]
+    alice.client.params = httpx.QueryParams()
+    things = {"data": f"/data/{data}", "dataset": f"/datasets/{dataset}", "training": f"/trainings/{run}"}
+    for place in things.values():
+        await alice.patch(place, {"memo": "m"})
+        share = await alice.post(f"{place}/shares", {"tenant": alice.tenant})
+        await alice.delete(f"{place}/shares/{share['id']}")
+    await alice.post(f"{things['data']}/files", {"files": files}, 200)
+    await alice.post(f"{things['data']}/files/remove", {"paths": ["b.txt"]}, 200)
+    await alice.post(f"{things['dataset']}/versions", flat)
+    attachment = f"{things['training']}/attachments/note.txt"
+    assert (await alice.client.put(attachment, content=b"x")).status_code == 204
+    await alice.delete(attachment)
+    await alice.post(f"{things['training']}/stop", {"mode": "kill"}, 200)
+    await alice.ended(run)
+    for kind in ("training", "dataset", "data"):
+        await alice.delete(things[kind])
+    found = await entries(admin, person=alice.name, result="done", limit=100)
+    assert {item["action"] for item in found if item["tenant"] == other} == {
+        *("data.create", "data.change", "data.add_files", "data.remove_files", "data.delete"),
+        *("dataset.create", "dataset.change", "dataset.version", "dataset.delete", "share.add", "share.remove"),
+        *("run.submit", "run.change", "run.attach", "run.detach", "run.stop", "run.delete", "tenant.create"),
+    }
+    assert [item["action"] for item in found if item["tenant"] != other] == []
