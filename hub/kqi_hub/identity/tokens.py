@@ -87,18 +87,15 @@ async def end_of_run(session: AsyncSession, run_key: int) -> None:
     await session.execute(delete(TokenRow).where(TokenRow.run_key == run_key))
 
 
-async def find(session: AsyncSession, text: str, at: datetime) -> tuple[TokenRow, PersonRow] | None:
-    """Return the token and its person if it is valid at `at`.
-
-    Also one that has ended of a person who is suspended, so that they can be told why: it is good for nothing else.
-    """
+async def find(session: AsyncSession, text: str) -> tuple[TokenRow, PersonRow] | None:
+    """Return the token and its person, also one that has `ended`: it is good for nothing, but tells who came."""
     query = select(TokenRow, PersonRow).join(PersonRow, PersonRow.id == TokenRow.person_id)
     found = (await session.execute(query.where(TokenRow.hash == digest(text)))).one_or_none()
-    if found is None:
-        return None
-    token, person = found
-    ended = token.expires_at is not None and token.expires_at <= at
-    return None if ended and not person.disabled else (token, person)
+    return None if found is None else (found[0], found[1])
+
+
+def ended(row: TokenRow, at: datetime) -> bool:
+    return row.expires_at is not None and row.expires_at <= at
 
 
 async def holders(session: AsyncSession, people: Iterable[int]) -> set[int]:

@@ -43,7 +43,8 @@ async def unshare(scope: TenantScope, thing: Found, share_id: int) -> None:
     if row is None or (row.kind, row.object_id) != (thing.kind, thing.key):
         raise NotFound("share", share_id)
     await scope.delete(row)
-    await record(scope, thing.row.tenant_id, "share.remove", thing.shown, person_id=row.person_id, tenant_id=row.group_id)
+    gone = {"person_id": row.person_id, "tenant_id": row.group_id}
+    await record(scope, thing.row.tenant_id, "share.remove", thing.shown, **gone)
 
 
 async def shares(session: AsyncSession, thing: Found) -> Sequence[Named]:

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from kqi_hub.clock import now
+from kqi_hub.identity import people
+from kqi_hub.identity.rows import MembershipRow, TokenRow
 from kqi_hub.testing.service import Running
 from tests.integration.api.caller import Caller, signed_in
 
@@ -156,3 +158,42 @@ async def test_what_is_done_to_a_thing_is_on_record_in_the_things_tenant(admin: 
         *("run.submit", "run.change", "run.attach", "run.detach", "run.stop", "run.delete", "tenant.create"),
     }
     assert [item["action"] for item in found if item["tenant"] != other] == []
+
+
+async def test_a_token_that_has_ended_is_refused_on_record_and_a_strangers_is_not(
+    service: Running, admin: Caller, alice: Caller
+) -> None:
+    made = await alice.post("/tokens", {"name": "old", "tenant": alice.tenant})
+    async with service.database.write() as session:
+        ended = update(TokenRow).where(TokenRow.id == made["info"]["id"]).values(expires_at=now())
+        await session.execute(ended)
+    before = (await entries(admin, limit=1))[0]["id"]
+    for text_of in (made["token"], "kqi_of-nobody"):
+        headers = {"Authorization": f"Bearer {text_of}"}
+        assert (await alice.get("/data", 401, headers=headers))["code"] == "token_not_valid"
+    found = [item for item in await entries(admin, result="refused") if item["id"] > before]
+    assert [(item["person"], item["token"], item["tenant"]) for item in found] == [
+        (alice.name, made["info"]["id"], alice.tenant)
+    ]
+    assert (found[0]["action"], found[0]["refused"]) == ("list_data", "token_not_valid")
+
+
+async def test_a_refusal_names_the_tenant_in_which_it_was(
+    service: Running, admin: Caller, alice: Caller, stranger: Caller
+) -> None:
+    async with service.database.write() as session:
+        tenant = await people.ensure_tenant(session, alice.tenant, alice.tenant)
+        person = await people.person_named(session, stranger.name)
+        assert person is not None
+        session.add(MembershipRow(person_id=person.id, tenant_id=tenant.id, role="user"))
+    data = (await alice.data({"a.txt": b"a"}))["id"]
+    await stranger.patch(f"/data/{data}", {"memo": "m"}, 403)
+    await stranger.put(f"/tenants/{alice.tenant}/members/{alice.name}", {"role": "viewer"}, 403)
+    train = {"command": "true"}
+    await stranger.post("/trainings", train, 403, params={"tenant": alice.tenant})
+    found = await entries(admin, person=stranger.name, tenant=alice.tenant, result="refused")
+    assert [(item["action"], item["refused"]) for item in found] == [
+        ("create_training", "not_permitted"),
+        ("set_member", "not_permitted"),
+        ("change_data", "not_owner"),
+    ]

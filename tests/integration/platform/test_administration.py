@@ -118,6 +118,18 @@ def test_a_refused_sign_in_is_on_record_with_its_address(platform: Platform) -> 
     admin.close()
 
 
+def test_a_change_without_the_form_token_is_on_record(platform: Platform) -> None:
+    admin = administrator(platform, "onlooker")
+    with platform.browser("alice") as browser:
+        assert browser.post("/services/kqi/api/v1/datasets", json={"name": "forged"}).status_code == 403
+    with httpx.Client(base_url=platform.url) as nobody:
+        assert nobody.post("/services/kqi/api/v1/datasets", json={"name": "forged"}).status_code == 401
+    found = admin.get("/admin/audit", params={"action": "create_dataset", "result": "refused"}).json()["items"]
+    assert [(item["object"], item["refused"]) for item in found] == [("datasets", "csrf_token_missing")]
+    assert found[0]["address"]
+    admin.close()
+
+
 def test_without_the_setting_there_is_no_form(platform: Platform) -> None:
     with httpx.Client(base_url=platform.url, follow_redirects=True, timeout=60) as client:
         assert client.get("/hub/kqi/apply").status_code == 404
