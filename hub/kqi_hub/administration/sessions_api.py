@@ -52,12 +52,16 @@ async def end_session(call: Caller, desk: Feature, name: Name, session_id: Annot
     """End one session of a person."""
     async with call.platform.database.write() as session:
         row = await _changeable(session, call, name)
-        ended = await _end_token(session, row, session_id) if session_id.startswith(_TOKEN) else 0
-        await call.acting(session).note("session.end", f"person/{name}", session=session_id)
-    if not session_id.startswith(_TOKEN):
-        ended = await desk.hub.end_sessions(name, session_id)
-    if not ended:
+        if session_id.startswith(_TOKEN):
+            if not await _end_token(session, row, session_id):
+                raise NotFound("session", session_id)
+            await call.acting(session).note("session.end", f"person/{name}", session=session_id)
+            return
+    # The hub is asked outside of any transaction.
+    if not await desk.hub.end_sessions(name, session_id):
         raise NotFound("session", session_id)
+    async with call.platform.database.write() as session:
+        await call.acting(session).note("session.end", f"person/{name}", session=session_id)
 
 
 async def _changeable(session: AsyncSession, call: Call, name: str) -> PersonRow:

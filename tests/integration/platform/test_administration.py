@@ -88,7 +88,10 @@ def test_administrators_see_who_is_signed_in_where_and_end_it(platform: Platform
         assert gone.status_code == 204, gone.text
         until(lambda: browser.get("/services/kqi/api/v1/me").status_code == 401)
         assert "login" in str(browser.get("/services/kqi/").url)
-        assert admin.delete("/admin/people/visitor/sessions/a999999").status_code == 404
+        for nobodys in ("a999999", "token-999999"):
+            assert admin.delete(f"/admin/people/visitor/sessions/{nobodys}").status_code == 404
+        ended = admin.get("/admin/audit", params={"action": "session.end", "person": "warden"}).json()["items"]
+        assert [item["details"]["session"] for item in ended] == [browsers[0]["id"], tokens[0]["id"]]
         assert admin.delete("/admin/people/visitor/sessions").json() == {"ended": 0}
     admin.close()
 
