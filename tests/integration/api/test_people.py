@@ -130,6 +130,10 @@ async def test_nobody_gives_or_takes_over_more_than_they_have(service: Running, 
         await desk.patch(target, {"email": "x@example.org"}, 403),
         await desk.patch("/admin/people/ordinary", {"platform_role": "administrator"}, 403),
         await desk.post("/admin/people", {"name": "friend", "platform_role": "administrator"}, 403),
+        # Who may manage people gives nobody a role, be it their own.
+        await desk.patch("/admin/people/ordinary", {"platform_role": "desk"}, 403),
+        await desk.patch("/admin/people/helpdesk", {"platform_role": ""}, 403),
+        await desk.post("/admin/people", {"name": "friend", "platform_role": "desk"}, 403),
     ]
     assert {answer["code"] for answer in refused} == {"beyond_own_rights"}
     await admin.get("/admin/people/friend", 404)
