@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import uvicorn
+from fastapi import FastAPI
 
 from kqi_hub.administration.hub import HubSessionInfo
 from kqi_hub.bootstrap import Around, application
@@ -63,6 +64,7 @@ class Running:
     """A service at work: `url` without a slash at the end."""
 
     settings: Settings
+    app: FastAPI
     url: str
     database: Database
     backend: ExecutionBackend
@@ -116,7 +118,7 @@ async def running(
     task = asyncio.create_task(server.serve([listening]))
     try:
         await server.up.wait()
-        yield Running(settings=settings, url=settings.url, database=database, backend=engine)
+        yield Running(settings=settings, app=app, url=settings.url, database=database, backend=engine)
     finally:
         server.should_exit = True
         await task
