@@ -22,6 +22,8 @@ routes = Routes("sessions")
 Feature = Annotated[Desk, feature(Desk)]
 Name = Annotated[str, Path(max_length=64)]
 _TOKEN = "token-"  # noqa: S105 - the beginning of a number
+# A statement has a bounded number of values.
+_AT_ONCE = 5_000
 
 
 @routes.get("/admin/sessions", permission=Permission.PEOPLE_READ)
@@ -80,8 +82,10 @@ async def _end_token(session: AsyncSession, person: PersonRow, number: str) -> i
 
 async def _browsers(session: AsyncSession, found: list[HubSessionInfo]) -> list[schema.BrowserSession]:
     numbers = [token for item in found for token in item.tokens]
-    rows = (await session.execute(select(BrowserSessionRow).where(BrowserSessionRow.token.in_(numbers)))).scalars()
-    seen = {row.token: row for row in rows}
+    seen: dict[str, BrowserSessionRow] = {}
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = BrowserSessionRow.token.in_(numbers[start : start + _AT_ONCE])
+        seen |= {row.token: row for row in await session.scalars(select(BrowserSessionRow).where(some))}
     shown = []
     for item in found:
         used = max((seen[token] for token in item.tokens if token in seen), key=lambda row: row.used_at, default=None)

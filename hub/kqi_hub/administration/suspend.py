@@ -80,9 +80,9 @@ class Suspension:
             rows = await session.execute(select(PersonRow.id, PersonRow.name).where(PersonRow.disabled.is_(True)))
             return {number: name for number, name in rows.tuples()}
 
-    async def _end_tokens(self, people: dict[int, str]) -> None:
+    async def _end_tokens(self, _people: dict[int, str]) -> None:
         async with self.database.read() as session:
-            holders = await tokens.holders(session, people)
+            holders = await tokens.holders(session, PersonRow.disabled.is_(True))
         for person in holders:
             async with self.database.write() as session:
                 await tokens.end_all(session, person)

@@ -31,9 +31,9 @@ class EndSuspended:
         phases = [phase.value for phase in ACTIVE]
         patient = (RunRow.stop == StopMode.CANCEL.value) & (RunRow.grace_s > _GRACE_S)
         goes_on = RunRow.stop.is_(None) | patient
-        query = select(RunRow.key).where(RunRow.phase.in_(phases), RunRow.created_by.in_(sorted(people)), goes_on)
+        query = select(RunRow.key, RunRow.created_by).where(RunRow.phase.in_(phases), goes_on)
         async with self.database.read() as session:
-            keys = (await session.execute(query)).scalars().all()
+            keys = [key for key, person in await session.execute(query) if person in people]
         for key in keys:
             await self._end(key)
         if keys:

@@ -249,7 +249,8 @@ async def test_settings_that_could_not_be_honoured_are_refused(
 async def test_servers_are_defined_by_an_administrator_and_chosen_by_a_manager(boss: Caller, root: Caller) -> None:
     place = f"/servers/git/{boss.tenant}"
     await boss.put(place, {"kind": "gitlab", "url": "https://git.example.org"}, status=403)
-    for url in ("ftp://a", "https://me:secret@git.example.org", "git"):
+    strange = ("https://[x", "https://ex\u2100mple.org", "https://git.example.org:99999")
+    for url in ("ftp://a", "https://me:secret@git.example.org", "git", *strange):
         assert (await root.put(place, {"kind": "gitlab", "url": url}, status=422))["code"] == "server_url"
     await root.put(place, {"kind": "gitlab", "url": "https://git.example.org/"})
     other = f"{boss.tenant}-other"
