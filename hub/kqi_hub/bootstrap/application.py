@@ -75,6 +75,7 @@ from kqi_hub.tenants.sync import Sync
 from kqi_hub.web import app as web
 from kqi_hub.web.call import Platform
 from kqi_hub.web.hub_session import HubSession
+from kqi_hub.web.repeated import RepeatedSweep
 from kqi_spawner.backend import ExecutionBackend
 from kqi_spawner.workload import Secret
 
@@ -240,4 +241,5 @@ def _sweeps(around: Around, ground: Ground) -> Sweeps:
         LedgerSweep(database=database, backend=around.backend),
         TreeSweep(database=database, files=ground.files, at_work=trees_at_work),
         DataSweep(database=database, blobs=ground.blobs, named=archives),
+        RepeatedSweep(database=database),
     )

@@ -12,11 +12,12 @@ from kqi_hub.datasets.trees import LayoutLoop, Trees
 from kqi_hub.runs.model import Run
 from kqi_hub.runs.reconcile import ReconcileLoop, Reconciler
 from kqi_hub.runs.sweep import LedgerSweep
+from kqi_hub.web.repeated import RepeatedSweep
 
 # Loops are woken by what happens; this is how long a lost wake-up would last.
 SWEEP_S = 30.0
 _CLEAN_S = 3600.0
-Sweeps = Iterable[LedgerSweep | TreeSweep | DataSweep]
+Sweeps = Iterable[LedgerSweep | TreeSweep | DataSweep | RepeatedSweep]
 Pass = tuple[Callable[[], Awaitable[None]], float]  # what a loop does, and how often unless it is woken
 
 
