@@ -5,9 +5,9 @@ it holds. So a crash costs nothing, whoever suspended them (a request, a command
 what slipped through at the moment of it ends with the next pass.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from sqlalchemy import select
@@ -15,13 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.administration.hub import Hub
 from kqi_hub.administration.rows import SuspensionRow
+from kqi_hub.background.loop import each
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
-from kqi_hub.errors import KqiError
 from kqi_hub.identity import tokens
 from kqi_hub.identity.rows import PersonRow
-
-log = logging.getLogger(__name__)
 
 
 class OnSuspend(Protocol):
@@ -65,15 +63,8 @@ class Suspension:
         people = await self._suspended()
         if not people:
             return
-        faults: list[KqiError] = []
-        for step in (self._end_tokens, *(_of(hook) for hook in self.hooks), self._put_out):
-            try:
-                await step(people)
-            except KqiError as error:
-                log.warning("a suspension is not complete yet", exc_info=error)
-                faults.append(error)
-        if faults:
-            raise faults[0]
+        steps = (self._end_tokens, *(_of(hook) for hook in self.hooks), self._put_out)
+        await each([partial(step, people) for step in steps])
 
     async def _suspended(self) -> dict[int, str]:
         async with self.database.read() as session:

@@ -1,7 +1,10 @@
 """Tenants: made, joined, archived, erased; and what a person sees and may do in them."""
 
 import itertools
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +15,7 @@ from sqlalchemy import func, select
 from kqi_hub.db.sharing import ShareRow
 from kqi_hub.identity.rows import PersonRow
 from kqi_hub.testing.service import Running
+from tests.contract.looks import ROOT_ONLY
 from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
@@ -267,3 +271,30 @@ async def _finished(root: Caller, erasure: int) -> Any:
         report = await root.get(f"/erasures/{erasure}")
         if report["finished_at"]:
             return report
+
+
+@ROOT_ONLY
+async def test_an_erasure_that_fails_keeps_none_of_the_later_waiting(
+    service: Running, boss: Caller, alice: Caller, root: Caller
+) -> None:
+    run = await boss.ended((await boss.train("mkdir $KQI_ROOT/output/busy"))["id"])
+    later = f"later-than-{boss.tenant}"
+    await alice.post("/tenants", {"name": later})
+    erasures = {}
+    with mounted(service.settings.store / "runs" / "training" / str(run["id"]) / "output" / "busy"):
+        for name in (boss.tenant, later):
+            await root.post(f"/tenants/{name}/archive", status=200)
+            erasures[name] = (await root.post(f"/tenants/{name}/erase", {"name": name}, status=202))["id"]
+        await _finished(root, erasures[later])
+        assert (await root.get(f"/erasures/{erasures[boss.tenant]}"))["finished_at"] is None
+    await _finished(root, erasures[boss.tenant])
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """A folder that cannot be removed."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "kqi-test", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
