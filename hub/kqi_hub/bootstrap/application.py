@@ -52,6 +52,7 @@ from kqi_hub.runs.api import Runs
 from kqi_hub.runs.asked import Resolver
 from kqi_hub.runs.ends import Ends
 from kqi_hub.runs.files_api import routes as file_routes
+from kqi_hub.runs.gone import GoneFolders
 from kqi_hub.runs.launch_api import routes as launch_routes
 from kqi_hub.runs.measure import Measure
 from kqi_hub.runs.pages import routes as home_routes
@@ -140,6 +141,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         **accounts.passes,
         **desk.passes,
         "erase": (eraser.one_pass, SWEEP_S),
+        "gone": (GoneFolders(database=database, files=files).one_pass, SWEEP_S),
         "absence": (absence.one_pass, settings.sign_in.look_again_s),
     }
     loops = Loops(lease, reconciler, trees, _sweeps(around, ground), passes)
@@ -156,6 +158,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         changes=changes,
         wake=loops.reconcile.wake,
         begin=loops.begin,
+        clear=loops.more["gone"].wake,
     )
     platform = _platform(settings, around, accounts)
     platform.features = {

@@ -118,6 +118,7 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
                 if file.tell() + len(chunk) > _MAX_ATTACHMENT:
                     raise Invalid("attachment_too_large", bytes=_MAX_ATTACHMENT)
                 file.write(chunk)
+            await asyncio.to_thread(beneath.flush, file)
         await record(call.scope, run.tenant_id, "run.attach", f"{kind.value}/{number}", name=name)
 
     async def delete_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:

@@ -128,7 +128,7 @@ class RunService:
         return await store.one(scope, kind, number)
 
     async def delete(self, scope: TenantScope, kind: Kind, number: int) -> Run:
-        """Forget an ended run; the caller removes its folder after the commit. Raises Conflict for a parent."""
+        """Forget an ended run; its folder is the caller's to remove. Raises Conflict for a parent."""
         await store.check_change(scope, kind, number)
         run = await store.one(scope, kind, number)
         if run.phase not in ENDED:

@@ -1,10 +1,7 @@
 """Tenants: made, joined, archived, erased; and what a person sees and may do in them."""
 
 import itertools
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -17,6 +14,7 @@ from kqi_hub.identity.rows import PersonRow
 from kqi_hub.testing.service import Running
 from tests.contract.looks import ROOT_ONLY
 from tests.integration.api.caller import Caller, signed_in
+from tests.integration.api.mounts import busy
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 _numbers = itertools.count(1)
@@ -281,20 +279,10 @@ async def test_an_erasure_that_fails_keeps_none_of_the_later_waiting(
     later = f"later-than-{boss.tenant}"
     await alice.post("/tenants", {"name": later})
     erasures = {}
-    with mounted(service.settings.store / "runs" / "training" / str(run["id"]) / "output" / "busy"):
+    with busy(service.settings.store / "runs" / "training" / str(run["id"]) / "output" / "busy"):
         for name in (boss.tenant, later):
             await root.post(f"/tenants/{name}/archive", status=200)
             erasures[name] = (await root.post(f"/tenants/{name}/erase", {"name": name}, status=202))["id"]
         await _finished(root, erasures[later])
         assert (await root.get(f"/erasures/{erasures[boss.tenant]}"))["finished_at"] is None
     await _finished(root, erasures[boss.tenant])
-
-
-@contextmanager
-def mounted(folder: Path) -> Iterator[None]:
-    """A folder that cannot be removed."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "kqi-test", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
