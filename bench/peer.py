@@ -31,7 +31,8 @@ def app(state: Path) -> FastAPI:
 
     async def signed_in(authorization: str) -> None:
         async with database.read() as session:
-            if await tokens.find(session, authorization.removeprefix("Bearer "), now()) is None:
+            found = await tokens.find(session, authorization.removeprefix("Bearer "))
+            if found is None or tokens.ended(found[0], now()):
                 raise HTTPException(401)
 
     @made.get(f"{PREFIX}/runs")

@@ -25,7 +25,13 @@ class NotSignedIn(KqiError):
 
 
 class Forbidden(KqiError):
+    """`tenant` is where it was refused, if that is known: for the record, not for the answer."""
+
     status = 403
+
+    def __init__(self, code: str, *, tenant: int | None = None, **params: object) -> None:
+        super().__init__(code, **params)
+        self.tenant = tenant
 
 
 class NotFound(KqiError):

@@ -1,8 +1,8 @@
 """What a person brings along: SSH keys, credentials of other servers, where they are told, and terms they accept."""
 
-from kqi.client.exchange import delete, get, pages, parse, patch, post, put, send
+from kqi.client.exchange import ask, delete, get, pages, patch, post, put
 from kqi.client.operation import Group, Mode, operation, stream
-from kqi.client.steps import HttpRequest, Steps, Stream
+from kqi.client.steps import Steps, Stream
 from kqi.schema import (
     AcceptTerms,
     AddNotificationTarget,
@@ -64,13 +64,7 @@ class CredentialGroup(Group[Mode]):
     @operation
     def for_git(self, body: AskGitCredential) -> Steps[GitCredential]:
         """Return what git is to say to a host. Raises NotFound where there is nothing for it."""
-        asked = HttpRequest(
-            method="POST",
-            path="/git-credential",
-            content=body.model_dump_json().encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        return parse(GitCredential, (yield from send(asked)))
+        return ask(GitCredential, "/git-credential", body)
 
 
 class NotificationGroup(Group[Mode]):

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -49,6 +50,11 @@ def patch(model: type[Model], path: str, body: BaseModel) -> Steps[Model]:
 def post(model: type[Model], path: str, body: BaseModel | None = None, query: Query | None = None) -> Steps[Model]:
     """Post once, however often it has to be sent: the key lets the server know a repetition."""
     return parse(model, (yield from _send_json("POST", path, body, query)))
+
+
+def ask(model: type[Model], path: str, body: BaseModel | None = None, query: Query | None = None) -> Steps[Model]:
+    """Post a question: nothing is made, so that the server need not know a repetition."""
+    return parse(model, (yield from send(_request("POST", path, body, query))))
 
 
 def delete(path: str) -> Steps[None]:
@@ -125,11 +131,16 @@ def refused(answer: Answer) -> ApiError:
 
 
 def _send_json(method: str, path: str, body: BaseModel | None, query: Query | None) -> Steps[Answer]:
-    headers = {"Content-Type": "application/json"} if body is not None else {}
+    request = _request(method, path, body, query)
     if method == "POST":
-        headers["Idempotency-Key"] = str(uuid4())
+        request = replace(request, headers={**request.headers, "Idempotency-Key": str(uuid4())})
+    return send(request)
+
+
+def _request(method: str, path: str, body: BaseModel | None, query: Query | None) -> HttpRequest:
+    headers = {"Content-Type": "application/json"} if body is not None else {}
     content = None if body is None else body.model_dump_json(exclude_none=True).encode()
-    return send(HttpRequest(method=method, path=path, query=query or {}, content=content, headers=headers))
+    return HttpRequest(method=method, path=path, query=query or {}, content=content, headers=headers)
 
 
 def _attempts(request: HttpRequest, step: type[Send] | type[Open]) -> Steps[Any]:

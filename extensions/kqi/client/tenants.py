@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping as Table
 
-from kqi.client.exchange import delete, get, nothing, pages, patch, post, put, replaced
+from kqi.client.exchange import ask, delete, get, nothing, pages, patch, post, put, replaced
 from kqi.client.operation import Group, Mode, operation, stream
 from kqi.client.steps import Steps, Stream
 from kqi.schema import (
@@ -192,7 +192,7 @@ class MappingGroup(Group[Mode]):
     @operation
     def preview(self) -> Steps[SyncPreview]:
         """Return what a sync would change."""
-        return post(SyncPreview, "/mappings/preview")
+        return ask(SyncPreview, "/mappings/preview")
 
     @operation
     def apply(self, digest: str) -> Steps[SyncPreview]:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 
 from kqi.client.errors import BadFile
-from kqi.client.exchange import parse, post, send
+from kqi.client.exchange import ask, parse, send
 from kqi.client.local_files import (
     LocalFile,
     groups,
@@ -69,7 +69,7 @@ def _already_there(digests: Sequence[str], tenant: str | None) -> Steps[set[str]
     there: set[str] = set()
     for start in range(0, len(digests), BATCH_FILES):
         asked = FindBlobs(sha256=list(digests[start : start + BATCH_FILES]))
-        found = yield from post(Blobs, "/blobs/find", asked, {"tenant": tenant})
+        found = yield from ask(Blobs, "/blobs/find", asked, {"tenant": tenant})
         there.update(found.sha256)
     return there
 
@@ -97,7 +97,7 @@ def _send_batch(
 
 def _send_large(file: LocalFile, digest: str, tenant: str | None, meter: Meter) -> Steps[None]:
     asked = StartUpload(size=file.size, sha256=digest, part_size=part_size(file.size))
-    started = yield from post(Upload, "/uploads", asked, {"tenant": tenant})
+    started = yield from ask(Upload, "/uploads", asked, {"tenant": tenant})
     if not started.complete:
         missing = list(_missing(started))
         meter.add(size=file.size - sum(size for _, _, size in missing))

@@ -88,7 +88,7 @@ class Stored(Wire):
 class StartUpload(Request):
     """A large file in parts of `part_size` bytes (the last may be shorter); `sha256` is checked at the end."""
 
-    size: int = Field(ge=0, le=2**50)
+    size: int = Field(ge=0, le=2**44)
     sha256: Sha256
     part_size: int = Field(default=PART_SIZE, ge=2**16, le=2**30)
 

@@ -22,7 +22,7 @@ _AT_MOST = 100
 _GIT_USER = "git"
 
 
-@routes.get("/credentials", permission=Permission.SIGNED_IN)
+@routes.get("/credentials", permission=Permission.ACCOUNT_MANAGE)
 async def list_credentials(call: Caller) -> schema.Page[schema.Credential]:
     """List them; their secrets are never shown."""
     rows = await credentials.of_person(call.session, call.person.person)
@@ -68,6 +68,8 @@ async def get_git_credential(
     found = await known.git(call.person.person, f"{body.protocol}://{body.host}")
     if found is None:
         raise NotFound("credential", body.host)
+    kind = schema.CredentialKind.GIT.value
+    await call.note("credential.hand_out", f"{kind}/{found.host}", tenant=call.person.only_tenant)
     return schema.GitCredential(username=found.username, password=found.secret.reveal())
 
 

@@ -28,7 +28,7 @@ _AT_MOST = 100
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
 
-@routes.get("/ssh-keys", permission=Permission.SIGNED_IN)
+@routes.get("/ssh-keys", permission=Permission.ACCOUNT_MANAGE)
 async def list_ssh_keys(call: Caller) -> schema.Page[schema.SshKey]:
     query = select(SshKeyRow).where(SshKeyRow.person_id == call.person.person).order_by(SshKeyRow.id)
     return schema.Page(items=[_shown(row) for row in (await call.session.execute(query)).scalars()])

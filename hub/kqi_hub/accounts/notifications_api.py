@@ -27,7 +27,7 @@ _AT_MOST = 20
 _MAIL = re.compile(r"[^@\s,;<>\"]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 
-@routes.get("/notifications", permission=Permission.SIGNED_IN)
+@routes.get("/notifications", permission=Permission.ACCOUNT_MANAGE)
 async def list_notifications(call: Caller) -> schema.Page[schema.NotificationTarget]:
     query = select(TargetRow).where(TargetRow.person_id == call.person.person).order_by(TargetRow.id)
     return schema.Page(items=[_shown(call, row) for row in (await call.session.execute(query)).scalars()])

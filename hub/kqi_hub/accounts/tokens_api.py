@@ -21,7 +21,7 @@ routes = Routes("account")
 Id = Annotated[int, Path(ge=1, le=2**53 - 1)]
 
 
-@routes.get("/tokens", permission=Permission.SIGNED_IN)
+@routes.get("/tokens", permission=Permission.ACCOUNT_MANAGE)
 async def list_tokens(call: Caller) -> schema.Page[schema.Token]:
     query = (
         select(TokenRow, TenantRow.name)

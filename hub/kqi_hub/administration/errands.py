@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select, update
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kqi.schema import ErrandState
 from kqi_hub.administration.rows import ErrandRow
 from kqi_hub.audit.log import Entry, append, written
+from kqi_hub.background.loop import each
 from kqi_hub.clock import now
 from kqi_hub.db.base import kept
 from kqi_hub.db.engine import Database
@@ -75,10 +77,8 @@ class Errands:
     wake: Callable[[], None] = field(default=lambda: None)
 
     async def one_pass(self) -> None:
-        """Do what is open, in the order in which it was asked for; one that must wait keeps no other waiting."""
-        for number in await self._open():
-            if self.may():
-                await self._do(number)
+        """Do what is open, in the order in which it was asked for; one that waits or fails keeps no other waiting."""
+        await each([partial(self._do, number) for number in await self._open()])
 
     async def _open(self) -> list[int]:
         async with self.database.read() as session:
@@ -86,6 +86,8 @@ class Errands:
             return list((await session.execute(query)).scalars())
 
     async def _do(self, number: int) -> None:
+        if not self.may():
+            return
         async with self.database.write() as session:
             row = await session.get_one(ErrandRow, number)
             if row.state not in _OPEN:

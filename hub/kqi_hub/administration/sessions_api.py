@@ -22,6 +22,8 @@ routes = Routes("sessions")
 Feature = Annotated[Desk, feature(Desk)]
 Name = Annotated[str, Path(max_length=64)]
 _TOKEN = "token-"  # noqa: S105 - the beginning of a number
+# A statement has a bounded number of values.
+_AT_ONCE = 5_000
 
 
 @routes.get("/admin/sessions", permission=Permission.PEOPLE_READ)
@@ -52,12 +54,16 @@ async def end_session(call: Caller, desk: Feature, name: Name, session_id: Annot
     """End one session of a person."""
     async with call.platform.database.write() as session:
         row = await _changeable(session, call, name)
-        ended = await _end_token(session, row, session_id) if session_id.startswith(_TOKEN) else 0
-        await call.acting(session).note("session.end", f"person/{name}", session=session_id)
-    if not session_id.startswith(_TOKEN):
-        ended = await desk.hub.end_sessions(name, session_id)
-    if not ended:
+        if session_id.startswith(_TOKEN):
+            if not await _end_token(session, row, session_id):
+                raise NotFound("session", session_id)
+            await call.acting(session).note("session.end", f"person/{name}", session=session_id)
+            return
+    # The hub is asked outside of any transaction.
+    if not await desk.hub.end_sessions(name, session_id):
         raise NotFound("session", session_id)
+    async with call.platform.database.write() as session:
+        await call.acting(session).note("session.end", f"person/{name}", session=session_id)
 
 
 async def _changeable(session: AsyncSession, call: Call, name: str) -> PersonRow:
@@ -76,8 +82,10 @@ async def _end_token(session: AsyncSession, person: PersonRow, number: str) -> i
 
 async def _browsers(session: AsyncSession, found: list[HubSessionInfo]) -> list[schema.BrowserSession]:
     numbers = [token for item in found for token in item.tokens]
-    rows = (await session.execute(select(BrowserSessionRow).where(BrowserSessionRow.token.in_(numbers)))).scalars()
-    seen = {row.token: row for row in rows}
+    seen: dict[str, BrowserSessionRow] = {}
+    for start in range(0, len(numbers), _AT_ONCE):
+        some = BrowserSessionRow.token.in_(numbers[start : start + _AT_ONCE])
+        seen |= {row.token: row for row in await session.scalars(select(BrowserSessionRow).where(some))}
     shown = []
     for item in found:
         used = max((seen[token] for token in item.tokens if token in seen), key=lambda row: row.used_at, default=None)

@@ -5,9 +5,9 @@ it holds. So a crash costs nothing, whoever suspended them (a request, a command
 what slipped through at the moment of it ends with the next pass.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from sqlalchemy import select
@@ -15,13 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.administration.hub import Hub
 from kqi_hub.administration.rows import SuspensionRow
+from kqi_hub.background.loop import each
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
-from kqi_hub.errors import KqiError
 from kqi_hub.identity import tokens
 from kqi_hub.identity.rows import PersonRow
-
-log = logging.getLogger(__name__)
 
 
 class OnSuspend(Protocol):
@@ -65,24 +63,17 @@ class Suspension:
         people = await self._suspended()
         if not people:
             return
-        faults: list[KqiError] = []
-        for step in (self._end_tokens, *(_of(hook) for hook in self.hooks), self._put_out):
-            try:
-                await step(people)
-            except KqiError as error:
-                log.warning("a suspension is not complete yet", exc_info=error)
-                faults.append(error)
-        if faults:
-            raise faults[0]
+        steps = (self._end_tokens, *(_of(hook) for hook in self.hooks), self._put_out)
+        await each([partial(step, people) for step in steps])
 
     async def _suspended(self) -> dict[int, str]:
         async with self.database.read() as session:
             rows = await session.execute(select(PersonRow.id, PersonRow.name).where(PersonRow.disabled.is_(True)))
             return {number: name for number, name in rows.tuples()}
 
-    async def _end_tokens(self, people: dict[int, str]) -> None:
+    async def _end_tokens(self, _people: dict[int, str]) -> None:
         async with self.database.read() as session:
-            holders = await tokens.holders(session, people)
+            holders = await tokens.holders(session, PersonRow.disabled.is_(True))
         for person in holders:
             async with self.database.write() as session:
                 await tokens.end_all(session, person)

@@ -21,16 +21,13 @@ class Act:
         await log.append(self.session, replace(entry, tenant=tenant))
 
 
-def entry_of(
-    person: Principal, origin: Origin, action: str, thing: str, *, refused: str = "", details: str = "{}"
-) -> log.Entry:
-    """Return the entry of the audit log for something that somebody did or was refused."""
+def entry_of(person: Principal, origin: Origin, action: str, thing: str, *, details: str = "{}") -> log.Entry:
+    """Return the entry of the audit log for something that somebody did."""
     return log.Entry(
         action=action,
         thing=thing,
         person=person.person,
         token=origin.token,
         address=origin.address,
-        refused=refused,
         details=details,
     )

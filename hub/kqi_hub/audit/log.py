@@ -86,13 +86,13 @@ class Entry:
     details: str = "{}"
 
 
-async def record(scope: TenantScope, action: str, thing: str, **details: object) -> None:
-    """Note that the person of `scope` did `action` to `thing`, in the transaction that does it."""
+async def record(scope: TenantScope, tenant: int, action: str, thing: str, /, **details: object) -> None:
+    """Note that the person of `scope` did `action` to `thing` of `tenant`, in the transaction that does it."""
     entry = Entry(
         action=action,
         thing=thing,
         person=scope.person,
-        tenant=scope.tenant,
+        tenant=tenant,
         token=scope.origin.token,
         address=scope.origin.address,
         details=written(details),

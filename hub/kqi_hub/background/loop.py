@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from kqi_hub.background.signals import Signals
 from kqi_hub.background.waiting import wait
@@ -10,6 +10,21 @@ from kqi_hub.errors import KqiError
 from kqi_spawner.errors import BackendError
 
 log = logging.getLogger(__name__)
+# A loop must outlive whatever a pass meets: a disk that is full for an hour, a database that is locked.
+_FAULTS = (KqiError, BackendError, OSError, RuntimeError, ValueError, LookupError, TypeError)
+
+
+async def each(parts: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all parts of a pass; one that fails keeps none of the others waiting. Raises the first fault at the end."""
+    faults: list[Exception] = []
+    for part in parts:
+        try:
+            await part()
+        except _FAULTS as error:
+            log.warning("part of a pass failed", exc_info=error)
+            faults.append(error)
+    if faults:
+        raise faults[0]
 
 
 class Loop:
@@ -56,8 +71,7 @@ class Loop:
             try:
                 await self._one_pass()
                 pause = 0.1
-            # The loop must outlive whatever a pass meets: a disk that is full for an hour, a database that is locked.
-            except (KqiError, BackendError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            except _FAULTS as error:
                 log.error("pass failed", extra={"loop": self._name}, exc_info=error)
                 await asyncio.sleep(min(pause, self._every_s))
                 pause *= 2

@@ -52,6 +52,7 @@ from kqi_hub.runs.api import Runs
 from kqi_hub.runs.asked import Resolver
 from kqi_hub.runs.ends import Ends
 from kqi_hub.runs.files_api import routes as file_routes
+from kqi_hub.runs.gone import GoneFolders
 from kqi_hub.runs.launch_api import routes as launch_routes
 from kqi_hub.runs.measure import Measure
 from kqi_hub.runs.pages import routes as home_routes
@@ -75,6 +76,7 @@ from kqi_hub.tenants.sync import Sync
 from kqi_hub.web import app as web
 from kqi_hub.web.call import Platform
 from kqi_hub.web.hub_session import HubSession
+from kqi_hub.web.repeated import RepeatedSweep
 from kqi_spawner.backend import ExecutionBackend
 from kqi_spawner.workload import Secret
 
@@ -139,6 +141,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         **accounts.passes,
         **desk.passes,
         "erase": (eraser.one_pass, SWEEP_S),
+        "gone": (GoneFolders(database=database, files=files).one_pass, SWEEP_S),
         "absence": (absence.one_pass, settings.sign_in.look_again_s),
     }
     loops = Loops(lease, reconciler, trees, _sweeps(around, ground), passes)
@@ -155,6 +158,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         changes=changes,
         wake=loops.reconcile.wake,
         begin=loops.begin,
+        clear=loops.more["gone"].wake,
     )
     platform = _platform(settings, around, accounts)
     platform.features = {
@@ -240,4 +244,5 @@ def _sweeps(around: Around, ground: Ground) -> Sweeps:
         LedgerSweep(database=database, backend=around.backend),
         TreeSweep(database=database, files=ground.files, at_work=trees_at_work),
         DataSweep(database=database, blobs=ground.blobs, named=archives),
+        RepeatedSweep(database=database),
     )

@@ -5,18 +5,19 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from kqi_hub.background.lease import Lease
-from kqi_hub.background.loop import Loop
+from kqi_hub.background.loop import Loop, each
 from kqi_hub.data.sweep import DataSweep
 from kqi_hub.datasets.sweep import TreeSweep
 from kqi_hub.datasets.trees import LayoutLoop, Trees
 from kqi_hub.runs.model import Run
 from kqi_hub.runs.reconcile import ReconcileLoop, Reconciler
 from kqi_hub.runs.sweep import LedgerSweep
+from kqi_hub.web.repeated import RepeatedSweep
 
 # Loops are woken by what happens; this is how long a lost wake-up would last.
 SWEEP_S = 30.0
 _CLEAN_S = 3600.0
-Sweeps = Iterable[LedgerSweep | TreeSweep | DataSweep]
+Sweeps = Iterable[LedgerSweep | TreeSweep | DataSweep | RepeatedSweep]
 Pass = tuple[Callable[[], Awaitable[None]], float]  # what a loop does, and how often unless it is woken
 
 
@@ -31,7 +32,7 @@ class Loops:
         self._reconciler = reconciler
         self.reconcile = ReconcileLoop("reconcile", reconciler.one_pass, every_s=SWEEP_S, **looping)
         self.layout = LayoutLoop("layout", trees.lay_out_pending, every_s=SWEEP_S, **looping)
-        self.clean = Loop("clean", lambda: _each(sweeps), every_s=_CLEAN_S, **looping)
+        self.clean = Loop("clean", lambda: each(sweep.one_pass for sweep in sweeps), every_s=_CLEAN_S, **looping)
         self.more = {
             name: Loop(name, one_pass, every_s=every_s, **looping) for name, (one_pass, every_s) in passes.items()
         }
@@ -53,8 +54,3 @@ class Loops:
                     group.create_task(work())
         finally:
             await self._reconciler.close()
-
-
-async def _each(sweeps: Sweeps) -> None:
-    for sweep in sweeps:
-        await sweep.one_pass()

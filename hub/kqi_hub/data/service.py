@@ -46,7 +46,7 @@ class DataService:
         await store.set_tags(scope, row.id, tags)
         if files:
             await self._add(scope, row, files)
-        await record(scope, "data.create", f"data/{row.id}", files=len(files))
+        await record(scope, row.tenant_id, "data.create", f"data/{row.id}", files=len(files))
         return await self.get(scope, row.id)
 
     async def get(self, scope: Scope, data: int) -> Data:
@@ -68,21 +68,21 @@ class DataService:
         await scope.flush()
         if tags is not None:
             await store.set_tags(scope, data, tags)
-        await record(scope, "data.change", f"data/{data}")
+        await record(scope, row.tenant_id, "data.change", f"data/{data}")
         return await self.get(scope, data)
 
     async def add_files(self, scope: TenantScope, data: int, files: Sequence[tuple[str, str]]) -> Data:
         row = await self._thawed(scope, data)
         await self._add(scope, row, files)
         await self.changed(scope, data)
-        await record(scope, "data.add_files", f"data/{data}", files=len(files))
+        await record(scope, row.tenant_id, "data.add_files", f"data/{data}", files=len(files))
         return await self.get(scope, data)
 
     async def remove_files(self, scope: TenantScope, data: int, paths: Sequence[str]) -> Data:
         row = await self._thawed(scope, data)
         await store.remove_files(scope, row, paths)
         await self.changed(scope, data)
-        await record(scope, "data.remove_files", f"data/{data}", files=len(paths))
+        await record(scope, row.tenant_id, "data.remove_files", f"data/{data}", files=len(paths))
         return await self.get(scope, data)
 
     async def delete(self, scope: TenantScope, data: int) -> None:
@@ -90,7 +90,7 @@ class DataService:
         if await self.in_dataset(scope, [data]):
             raise Conflict("data_in_dataset", id=data)
         await scope.delete(row)
-        await record(scope, "data.delete", f"data/{data}", name=row.name)
+        await record(scope, row.tenant_id, "data.delete", f"data/{data}", name=row.name)
 
     async def _thawed(self, scope: TenantScope, data: int) -> DataRow:
         row = await store.row_to_change(scope, data)

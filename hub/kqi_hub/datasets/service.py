@@ -33,7 +33,7 @@ class DatasetService:
         row.created_by, row.created_at, row.changed_at = scope.person, now(), now()
         await scope.add(row)
         await self._add_version(scope, row, entries, row.current)
-        await record(scope, "dataset.create", f"dataset/{row.id}")
+        await record(scope, row.tenant_id, "dataset.create", f"dataset/{row.id}")
         return await self.get(scope, row.id)
 
     async def get(self, scope: Scope, dataset: int) -> Dataset:
@@ -51,7 +51,7 @@ class DatasetService:
         row.memo = row.memo if memo is None else memo
         row.changed_at = now()
         await scope.flush()
-        await record(scope, "dataset.change", f"dataset/{dataset}")
+        await record(scope, row.tenant_id, "dataset.change", f"dataset/{dataset}")
         return await self.get(scope, dataset)
 
     async def replace(self, scope: TenantScope, dataset: int, entries: Entries) -> Dataset:
@@ -73,7 +73,7 @@ class DatasetService:
         row.current = await store.next_number(scope, dataset)
         row.changed_at = now()
         await self._add_version(scope, row, entries, row.current)
-        await record(scope, "dataset.version", f"dataset/{dataset}", version=row.current)
+        await record(scope, row.tenant_id, "dataset.version", f"dataset/{dataset}", version=row.current)
         return await self.get(scope, dataset)
 
     async def copy(self, scope: TenantScope, dataset: int, *, name: str, memo: str | None) -> Dataset:
@@ -100,7 +100,7 @@ class DatasetService:
         if await self.in_use(scope, dataset):
             raise Conflict("dataset_in_use", id=dataset)
         await scope.delete(row)
-        await record(scope, "dataset.delete", f"dataset/{dataset}", name=row.name)
+        await record(scope, row.tenant_id, "dataset.delete", f"dataset/{dataset}", name=row.name)
 
     async def freeze(self, scope: Scope, version: Version) -> None:
         row = await store.version_row(scope, version.dataset, version.number)
@@ -120,7 +120,7 @@ class DatasetService:
     async def set_data_types(self, scope: TenantScope, names: Sequence[str]) -> list[str]:
         tenant = await scope.session.get_one(TenantRow, scope.tenant)
         tenant.data_types = json.dumps(list(names))
-        await record(scope, "tenant.data_types", f"tenant/{tenant.name}", names=list(names))
+        await record(scope, tenant.id, "tenant.data_types", f"tenant/{tenant.name}", names=list(names))
         return list(names)
 
     async def _add_version(self, scope: Scope, dataset: DatasetRow, entries: Entries, number: int) -> None:

@@ -137,13 +137,13 @@ class TenantScope(Scope):
         `shown` is what people call it.
         """
         if not self._owns(row) and not await self._shared_to_change(kind, key):
-            raise Forbidden("not_owner", thing=shown)
+            raise Forbidden("not_owner", tenant=row.tenant_id, thing=shown)
         self._may_fill.add(row.tenant_id)
 
     def check_owner(self, row: Thing, shown: str) -> None:
         """Raise Forbidden unless the thing is the person's, or they may change everybody's in its tenant."""
         if not self._owns(row):
-            raise Forbidden("not_owner", thing=shown)
+            raise Forbidden("not_owner", tenant=row.tenant_id, thing=shown)
 
     def _owns(self, row: Thing) -> bool:
         if row.tenant_id in self.reach.archived:

@@ -154,7 +154,7 @@ class Principal:
                 raise NotFound("tenant", name)
             if member.archived and permission in member.permissions:
                 raise Conflict("tenant_archived")
-            raise Forbidden("not_permitted", permission=permission.value)
+            raise Forbidden("not_permitted", tenant=member.tenant, permission=permission.value)
         wanted = self.only_tenant or self.default_tenant
         if wanted in allowed.values():
             return wanted

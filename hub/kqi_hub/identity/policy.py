@@ -13,7 +13,7 @@ class Permission(StrEnum):
 
     PUBLIC = "public"
     SIGNED_IN = "signed_in"
-    ACCOUNT_MANAGE = "account.manage"  # to change one's own account: tokens, keys, credentials
+    ACCOUNT_MANAGE = "account.manage"  # to see and change one's tokens, keys, credentials and notifications
     SERVICE = "service"  # the hub's own calls
     # within a tenant; X_ANY reaches what others have made, without it X reaches one's own and what is shared with one
     TENANT_READ = "tenant.read"
@@ -106,8 +106,9 @@ ANY: Mapping[Permission, Permission] = {
     _P.RUN_CONTROL: _P.RUN_CONTROL_ANY,
     _P.RUN_SUBMIT: _P.RUN_CONTROL_ANY,  # a notebook of somebody's is started again as that person's
 }
-# Of its person's rights the token of a run has these, and only in the run's own tenant.
-RUN_TOKEN: frozenset[Permission] = frozenset(_WORK)
+# Of its person's rights the token of a run has these, and only in the run's own tenant: code of anybody's is at work
+# there, so it changes what is its person's, and nobody else's.
+RUN_TOKEN: frozenset[Permission] = frozenset(_WORK - {_P.DATA_WRITE_ANY, _P.DATASET_WRITE_ANY})
 # What a token may be narrowed to: rights in a tenant or over the platform, and the change of one's own account.
 NARROWABLE: frozenset[Permission] = frozenset(_MANAGE | _ADMINISTER | {_P.ACCOUNT_MANAGE})
 

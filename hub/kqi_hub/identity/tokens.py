@@ -3,11 +3,10 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.clock import now
@@ -87,27 +86,24 @@ async def end_of_run(session: AsyncSession, run_key: int) -> None:
     await session.execute(delete(TokenRow).where(TokenRow.run_key == run_key))
 
 
-async def find(session: AsyncSession, text: str, at: datetime) -> tuple[TokenRow, PersonRow] | None:
-    """Return the token and its person if it is valid at `at`.
-
-    Also one that has ended of a person who is suspended, so that they can be told why: it is good for nothing else.
-    """
+async def find(session: AsyncSession, text: str) -> tuple[TokenRow, PersonRow] | None:
+    """Return the token and its person, also one that has `ended`: it is good for nothing, but tells who came."""
     query = select(TokenRow, PersonRow).join(PersonRow, PersonRow.id == TokenRow.person_id)
     found = (await session.execute(query.where(TokenRow.hash == digest(text)))).one_or_none()
-    if found is None:
-        return None
-    token, person = found
-    ended = token.expires_at is not None and token.expires_at <= at
-    return None if ended and not person.disabled else (token, person)
+    return None if found is None else (found[0], found[1])
 
 
-async def holders(session: AsyncSession, people: Iterable[int]) -> set[int]:
-    """Return who of these people has a token that has not ended, or a sign-in of a program that waits."""
-    wanted = sorted(people)
+def ended(row: TokenRow, at: datetime) -> bool:
+    return row.expires_at is not None and row.expires_at <= at
+
+
+async def holders(session: AsyncSession, such: ColumnElement[bool]) -> set[int]:
+    """Return who of such people has a token that has not ended, or a sign-in of a program that waits."""
+    people = select(PersonRow.id).where(such)
     alive = TokenRow.expires_at.is_(None) | (TokenRow.expires_at > now())
-    tokens = await session.execute(select(TokenRow.person_id).where(TokenRow.person_id.in_(wanted), alive).distinct())
-    waiting = await session.execute(select(DeviceRow.person_id).where(DeviceRow.person_id.in_(wanted)).distinct())
-    return {person for person in [*tokens.scalars(), *waiting.scalars()] if person is not None}
+    tokens = await session.scalars(select(TokenRow.person_id).where(TokenRow.person_id.in_(people), alive))
+    waiting = await session.scalars(select(DeviceRow.person_id).where(DeviceRow.person_id.in_(people)))
+    return {person for person in [*tokens, *waiting] if person is not None}
 
 
 async def end_all(session: AsyncSession, person: int) -> int:

@@ -12,6 +12,7 @@ from kqi_hub.errors import KqiError
 from kqi_hub.identity.policy import Permission
 from kqi_hub.runs import asked, store, view
 from kqi_hub.runs.asked import Resolver
+from kqi_hub.runs.gone import set_aside
 from kqi_hub.runs.model import Kind, Run
 from kqi_hub.runs.service import RunService, Wanted
 from kqi_hub.runs.store import Filter
@@ -36,6 +37,7 @@ class Runs:
     changes: Changes
     wake: Callable[[], None]
     begin: Callable[[Run], None]
+    clear: Callable[[], None]  # lets the folders go that were set aside
 
 
 Feature = Annotated[Runs, feature(Runs)]
@@ -137,7 +139,8 @@ def register(routes: Routes, kind: Kind) -> None:
     async def delete_run(call: Caller, number: Number, runs: Feature) -> None:
         """Delete an ended run with its output, log and attachments."""
         run = await runs.service.delete(call.scope, kind, number)
-        call.after.append(lambda: runs.files.remove(run.folder))
+        set_aside(runs.files, run)
+        call.after.append(runs.clear)
 
     async def list_events(call: Caller, number: Number) -> schema.RunEvents:
         run = await store.one(call.scope, kind, number)

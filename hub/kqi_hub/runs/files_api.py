@@ -8,6 +8,7 @@ from fastapi import Query
 from fastapi.responses import Response, StreamingResponse
 
 from kqi import schema
+from kqi_hub.audit.log import record
 from kqi_hub.data.model import media_type
 from kqi_hub.errors import Conflict, Invalid, NotFound
 from kqi_hub.identity.policy import Permission
@@ -117,14 +118,15 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
                 if file.tell() + len(chunk) > _MAX_ATTACHMENT:
                     raise Invalid("attachment_too_large", bytes=_MAX_ATTACHMENT)
                 file.write(chunk)
-        await call.note("run.attach", f"{kind.value}/{number}", name=name)
+            await asyncio.to_thread(beneath.flush, file)
+        await record(call.scope, run.tenant_id, "run.attach", f"{kind.value}/{number}", name=name)
 
     async def delete_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
         await store.check_change(call.scope, kind, number)
         run = await store.one(call.scope, kind, number)
         _check_unlocked(run, _plain(name))
         beneath.remove_file(runs.files.path(run.folder / "attach"), name)
-        await call.note("run.detach", f"{kind.value}/{number}", name=name)
+        await record(call.scope, run.tenant_id, "run.detach", f"{kind.value}/{number}", name=name)
 
     for handler in (list_attachments, get_attachment, put_attachment, delete_attachment):
         handler.__name__ = handler.__name__.replace("attachment", f"{kind.value}_attachment")

@@ -75,7 +75,7 @@ class RunService:
         await scope.add(*[RunParentRow(run_key=row.key, parent_key=key) for key in parents])
         await store.add_tags(scope, row.key, wanted.tags)
         await store.note(scope, row.key, Phase.QUEUED)
-        await record(scope, "run.submit", f"{wanted.kind.value}/{number}", title=title)
+        await record(scope, row.tenant_id, "run.submit", f"{wanted.kind.value}/{number}", title=title)
         await self._queue(scope, row)
         return await store.one(scope, wanted.kind, number)
 
@@ -88,7 +88,7 @@ class RunService:
         fresh = {"attempt": run.attempt + 1, "stop": None, "exit_code": None, "started_at": None, "finished_at": None}
         if not await store.move(scope, run, Phase.QUEUED, values=fresh):
             raise Conflict("run_changed", kind=kind.value, id=number)
-        await record(scope, "run.start_again", f"{kind.value}/{number}")
+        await record(scope, run.tenant_id, "run.start_again", f"{kind.value}/{number}")
         await self._queue(scope, await store.row(scope, kind, number))
         return await store.one(scope, kind, number)
 
@@ -99,7 +99,7 @@ class RunService:
         if run.phase in ENDED:
             raise Conflict("run_ended", kind=kind.value, id=number, phase=run.phase.value)
         if run.stop is not StopMode.KILL:
-            await record(scope, "run.stop", f"{kind.value}/{number}", mode=mode.value)
+            await record(scope, run.tenant_id, "run.stop", f"{kind.value}/{number}", mode=mode.value)
         await self.let_stop(scope, run, mode)
         return await store.one(scope, kind, number)
 
@@ -124,11 +124,11 @@ class RunService:
         tags = values.get("tags")
         if isinstance(tags, list):
             await store.set_tags(scope, row.key, tags)
-        await record(scope, "run.change", f"{kind.value}/{number}")
+        await record(scope, row.tenant_id, "run.change", f"{kind.value}/{number}")
         return await store.one(scope, kind, number)
 
     async def delete(self, scope: TenantScope, kind: Kind, number: int) -> Run:
-        """Forget an ended run; the caller removes its folder after the commit. Raises Conflict for a parent."""
+        """Forget an ended run; its folder is the caller's to remove. Raises Conflict for a parent."""
         await store.check_change(scope, kind, number)
         run = await store.one(scope, kind, number)
         if run.phase not in ENDED:
@@ -142,7 +142,7 @@ class RunService:
             used = await store.uses_dataset(scope, run.dataset, run.version, kind=Kind.TRAINING)
             if not used:
                 await self.datasets.thaw(Scope(scope.session), run.dataset, run.version)
-        await record(scope, "run.delete", f"{kind.value}/{number}", title=run.title)
+        await record(scope, run.tenant_id, "run.delete", f"{kind.value}/{number}", title=run.title)
         return run
 
     async def let_go(self, scope: Scope, run: Run) -> None:

@@ -29,11 +29,11 @@ class EndSuspended:
 
     async def __call__(self, people: Collection[int]) -> None:
         phases = [phase.value for phase in ACTIVE]
-        query = select(RunRow.key).where(
-            RunRow.phase.in_(phases), RunRow.created_by.in_(sorted(people)), RunRow.stop.is_(None)
-        )
+        patient = (RunRow.stop == StopMode.CANCEL.value) & (RunRow.grace_s > _GRACE_S)
+        goes_on = RunRow.stop.is_(None) | patient
+        query = select(RunRow.key, RunRow.created_by).where(RunRow.phase.in_(phases), goes_on)
         async with self.database.read() as session:
-            keys = (await session.execute(query)).scalars().all()
+            keys = [key for key, person in await session.execute(query) if person in people]
         for key in keys:
             await self._end(key)
         if keys:
@@ -43,9 +43,11 @@ class EndSuspended:
         async with self.database.write() as session:
             scope = Scope(session)
             run = await store.by_key(scope, key)
-            if run is None or run.phase.ended or run.stop is not None:
+            if run is None or run.phase.ended:
                 return
             mode = StopMode.CANCEL if run.grace_s <= _GRACE_S else StopMode.KILL
+            if run.stop in {mode, StopMode.KILL}:  # it is ending so, or sooner
+                return
             await store.note(scope, key, run.phase, REASON)
             await self.service.let_stop(scope, run, mode)
             entry = Entry(

@@ -33,7 +33,7 @@ async def share(scope: TenantScope, thing: Found, *, person: str | None, tenant:
         row.person_id, row.group_id, row.created_at, row.created_by = person_id, group_id, now(), scope.person
     row.access = access
     await scope.add(row)
-    await record(scope, "share.add", thing.shown, person=person, tenant=tenant, access=access)
+    await record(scope, thing.row.tenant_id, "share.add", thing.shown, person=person, tenant=tenant, access=access)
     return row
 
 
@@ -43,7 +43,8 @@ async def unshare(scope: TenantScope, thing: Found, share_id: int) -> None:
     if row is None or (row.kind, row.object_id) != (thing.kind, thing.key):
         raise NotFound("share", share_id)
     await scope.delete(row)
-    await record(scope, "share.remove", thing.shown, person_id=row.person_id, tenant_id=row.group_id)
+    gone = {"person_id": row.person_id, "tenant_id": row.group_id}
+    await record(scope, thing.row.tenant_id, "share.remove", thing.shown, **gone)
 
 
 async def shares(session: AsyncSession, thing: Found) -> Sequence[Named]:

@@ -138,13 +138,18 @@ def replacing(root: Path, name: str, *, owner: tuple[int, int] | None = None) ->
                 if owner:
                     os.fchown(file.fileno(), *owner)
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                flush(file)
             _put(temporary, name, descriptor)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=descriptor)
             raise
+
+
+def flush(file: BinaryIO) -> None:
+    """Write all of a file to the disk, which may take seconds; done again, there is nothing left to do."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _put(temporary: str, name: str, descriptor: int) -> None:

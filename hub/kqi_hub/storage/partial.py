@@ -1,5 +1,6 @@
 """Files that come in parts: one sparse file, each part written in its place and checked on the way."""
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -37,7 +38,7 @@ async def write_part(path: Path, offset: int, length: int, sha256: str, chunks: 
                 raise Invalid("part_wrong_length", expected=length)
             if digest.hexdigest() != sha256:
                 raise Invalid("part_wrong_hash")
-            os.fdatasync(descriptor)
+            await asyncio.to_thread(os.fdatasync, descriptor)
         finally:
             os.close(descriptor)
 

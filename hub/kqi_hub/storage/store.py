@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kqi_hub.errors import ConfigError, Unavailable
+from kqi_hub.errors import ConfigError, TooLarge, Unavailable
 from kqi_spawner.workload import StorePath
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -129,7 +129,7 @@ def fsync_folder(path: Path) -> None:
 
 @contextmanager
 def answering_disk_errors() -> Iterator[None]:
-    """Say what a full or read-only disk means, instead of an OSError."""
+    """Say what a disk means that is full, read-only or has no files of this size, instead of an OSError."""
     try:
         yield
     except OSError as error:
@@ -137,6 +137,8 @@ def answering_disk_errors() -> Iterator[None]:
             raise Unavailable("disk_full") from error
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}:
             raise Unavailable("store_read_only") from error
+        if error.errno == errno.EFBIG:
+            raise TooLarge("file_too_large") from error
         raise
 
 

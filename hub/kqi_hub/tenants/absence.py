@@ -61,9 +61,9 @@ class Absence:
     async def _people(self) -> "list[_Person]":
         async with self.database.read() as session:
             query = select(PersonRow.id, PersonRow.name, PersonRow.directory_id, PersonRow.gone_at.is_not(None))
-            query = query.where(PersonRow.source != LOCAL, PersonRow.disabled.is_(False))
-            known = [_Person(*row) for row in await session.execute(query)]
-            holders = await tokens.holders(session, [person.id for person in known])
+            of_directory = (PersonRow.source != LOCAL) & PersonRow.disabled.is_(False)
+            known = [_Person(*row) for row in await session.execute(query.where(of_directory))]
+            holders = await tokens.holders(session, of_directory)
             holders |= set(await session.scalars(select(BrowserSessionRow.person_id).distinct()))
             for way in self.ways_in:
                 holders |= await way(session)

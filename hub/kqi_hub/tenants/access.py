@@ -41,7 +41,7 @@ async def governed(act: Act, name: str, permission: Permission, *, archived: boo
         raise NotFound("tenant", name)
     allowed = member is not None and permission in member.permissions and act.person.lets(permission)
     if not allowed and not governs(act, permission):
-        raise Forbidden("not_permitted", permission=permission.value)
+        raise Forbidden("not_permitted", tenant=tenant.id, permission=permission.value)
     if tenant.archived_at is not None and not archived and permission not in LOOKS:
         raise Conflict("tenant_archived")
     return tenant

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kqi_hub import crash
 from kqi_hub.audit import log as audit
 from kqi_hub.audit.act import Act
+from kqi_hub.background.loop import each
 from kqi_hub.clock import now
 from kqi_hub.db.engine import Database
 from kqi_hub.db.sharing import ShareRow
@@ -91,11 +93,11 @@ class Eraser:
     wake: Callable[[], None] = lambda: None  # lets the loop that does the passes begin one
 
     async def one_pass(self) -> None:
+        """Go on with every erasure; one that fails keeps no other waiting."""
         async with self.database.read() as session:
             query = select(ErasureRow.id).where(ErasureRow.finished_at.is_(None)).order_by(ErasureRow.id)
             waiting = list(await session.scalars(query))
-        for erasure in waiting:
-            await self._erase(erasure)
+        await each([partial(self._erase, erasure) for erasure in waiting])
 
     async def _erase(self, erasure: int) -> None:
         await self._remove_folders(erasure)  # of a step after which the process ended

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.audit.act import Act
 from kqi_hub.clock import now
-from kqi_hub.errors import Conflict, Invalid, NotFound
+from kqi_hub.errors import Conflict, Forbidden, Invalid, NotFound
 from kqi_hub.identity import people
-from kqi_hub.identity.policy import Level, Permission, role_named
+from kqi_hub.identity.policy import Level, Permission, Role, role_named
 from kqi_hub.identity.rows import MembershipRow, PersonRow, TenantRow
 from kqi_hub.tenants import access, store
 from kqi_hub.tenants.rows import JoinRequestRow
@@ -18,22 +18,25 @@ Member = tuple[PersonRow, MembershipRow]
 
 
 async def give_role(act: Act, tenant_name: str, person_name: str, role: str) -> Member:
-    """Take a person in with a role, or give who is in another one; by hand, whatever the directory says."""
+    """Take a person in with a role, or give who is in another one; by hand, whatever the directory says.
+
+    Raises Forbidden for a role that may do more than the person who gives it, unless they manage all tenants.
+    """
     tenant = await access.governed(act, tenant_name, Permission.TENANT_MANAGE)
     person = await _person(act.session, person_name)
     chosen = await tenant_role(act.session, role)
+    _check_not_beyond(act, tenant, chosen)
     managers = await store.manager_count(act.session, tenant.id)
     membership = await act.session.get(MembershipRow, (person.id, tenant.id))
     if membership is None:
         membership = MembershipRow(person_id=person.id, tenant_id=tenant.id)
         act.session.add(membership)
-    before, membership.role = membership.role, chosen
+    before, membership.role = membership.role, chosen.name
     await act.session.flush()
     await _check_managed(act.session, tenant, managers)
     await _forget_request(act.session, person.id, tenant.id)
-    await act.note(
-        "tenant.member", f"tenant/{tenant.name}", tenant=tenant.id, person=person.name, before=before, role=chosen
-    )
+    said = {"person": person.name, "before": before, "role": chosen.name}
+    await act.note("tenant.member", f"tenant/{tenant.name}", tenant=tenant.id, **said)
     return person, membership
 
 
@@ -97,12 +100,22 @@ async def decline(act: Act, tenant_name: str, person_name: str) -> None:
     await act.note("tenant.decline", f"tenant/{tenant.name}", tenant=tenant.id, person=person_name)
 
 
-async def tenant_role(session: AsyncSession, name: str) -> str:
-    """Return the proper name of a role in a tenant, also from what other systems call it. Raises Invalid."""
+async def tenant_role(session: AsyncSession, name: str) -> Role:
+    """Return a role in a tenant, also by what other systems call it. Raises Invalid."""
     found = role_named(name, await people.own_roles(session), Level.TENANT)
     if found is None:
         raise Invalid("role_unknown", name=name)
-    return found.name
+    return found
+
+
+def _check_not_beyond(act: Act, tenant: TenantRow, role: Role) -> None:
+    if access.governs(act, Permission.TENANT_MANAGE):
+        return
+    member = access.membership(act, tenant)
+    own = {permission for permission in member.permissions if act.person.lets(permission)} if member else set()
+    beyond = sorted(permission.value for permission in role.permissions - own)
+    if beyond:
+        raise Forbidden("beyond_own_rights", tenant=tenant.id, permission=beyond[0])
 
 
 async def _let_go(act: Act, tenant: TenantRow, person: PersonRow, default_name: str) -> MembershipRow:

@@ -56,10 +56,11 @@ async def holders(session: AsyncSession) -> Sequence[PersonRow]:
 
 
 async def give(act: Act, person: PersonRow, role: str | None) -> None:
-    """Give somebody a role over the platform by hand, or take it.
+    """Give somebody a role over the platform by hand, or take it; whoever does so needs the right to manage roles.
 
     Raises Forbidden for one, or for somebody, who may do more than the person; Conflict for the last administrator.
     """
+    check_not_beyond({Permission.ROLES_MANAGE}, act.person)  # also to take one
     chosen = await platform_role(act, role) if role is not None else None
     await check_may_change(act.session, person, act.person)
     stays = ADMINISTRATOR in {chosen.name if chosen else None, person.directory_platform_role}
@@ -72,6 +73,7 @@ async def give(act: Act, person: PersonRow, role: str | None) -> None:
 
 async def platform_role(act: Act, name: str) -> Role:
     """Return a role over the platform that the person may give away. Raises Invalid or Forbidden."""
+    check_not_beyond({Permission.ROLES_MANAGE}, act.person)
     own = await people.own_roles(act.session)
     found = role_named(name, own, Level.PLATFORM)
     if found is None:

@@ -26,9 +26,7 @@ async def define(act: Act, *, use: str, name: str, kind: str, url: str) -> Serve
     check_server_name(name)
     if kind not in SERVER_KINDS[use]:
         raise Invalid("server_kind", use=use, kind=kind, known=", ".join(SERVER_KINDS[use]))
-    address = urlsplit(url)
-    if address.scheme not in {"http", "https"} or not address.hostname or address.username or address.password:
-        raise Invalid("server_url", url=f"{address.scheme}://{address.hostname or ''}")
+    _check_url(url)
     row = await _named(act.session, use, name) or ServerRow(use=use, name=name)
     row.kind, row.url = kind, url.rstrip("/")
     act.session.add(row)
@@ -85,6 +83,17 @@ async def give(act: Act, tenant_name: str, lists: Mapping[str, tuple[Sequence[st
     said = {use: list(names) for use, (names, _) in lists.items()}
     await act.note("tenant.servers", f"tenant/{tenant.name}", tenant=tenant.id, **said)
     return tenant
+
+
+def _check_url(url: str) -> None:
+    """Raise Invalid for what is no address of a server; what it says shows no password."""
+    try:
+        address = urlsplit(url)
+        host, _ = address.hostname or "", address.port
+    except ValueError as error:
+        raise Invalid("server_url", url=f"{url.partition('://')[0][:16]}://") from error
+    if address.scheme not in {"http", "https"} or not host or address.username or address.password:
+        raise Invalid("server_url", url=f"{address.scheme}://{host}")
 
 
 async def _named(session: AsyncSession, use: str, name: str) -> ServerRow | None:

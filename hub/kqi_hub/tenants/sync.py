@@ -18,6 +18,7 @@ from kqi_hub.directory.ldap.words import is_name
 from kqi_hub.directory.mapping import Change, Kind, changes
 from kqi_hub.errors import Conflict, Invalid, NotFound
 from kqi_hub.identity import people
+from kqi_hub.identity.policy import Permission
 from kqi_hub.identity.rows import LOCAL, MappingRow, PersonRow, TenantRow
 from kqi_hub.tenants import members, roles, store
 
@@ -120,6 +121,7 @@ async def mappings(session: AsyncSession) -> Sequence[tuple[MappingRow, str | No
 
 
 async def add(act: Act, *, kind: Kind, value: str, tenant: str | None, role: str) -> MappingRow:
+    """Map a group or unit to a role. Raises Forbidden for who could not give that role to a person, Invalid."""
     unit = kind in {Kind.UNIT_DIRECT, Kind.UNIT_INDIRECT}
     if unit and not is_name(value):
         raise Invalid("mapping_not_a_dn", value=value[:200])
@@ -127,10 +129,11 @@ async def add(act: Act, *, kind: Kind, value: str, tenant: str | None, role: str
     if tenant is None:
         given = (await roles.platform_role(act, role)).name
     else:
+        roles.check_not_beyond({Permission.TENANTS_MANAGE}, act.person)
         target = await people.tenant_named(act.session, tenant)
         if target is None:
             raise Invalid("tenant_unknown", name=tenant)
-        given = await members.tenant_role(act.session, role)
+        given = (await members.tenant_role(act.session, role)).name
     row = MappingRow(kind=kind.value, value=value, tenant_id=target.id if target else None, role=given)
     act.session.add(row)
     await act.session.flush()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import uvicorn
+from fastapi import FastAPI
 
-from kqi_hub.administration.hub import HubSessionInfo
+from kqi_hub.administration.hub import Hub, HubSessionInfo
 from kqi_hub.bootstrap import Around, application
 from kqi_hub.db.engine import Database
 from kqi_hub.directory.base import Directory
@@ -63,6 +64,7 @@ class Running:
     """A service at work: `url` without a slash at the end."""
 
     settings: Settings
+    app: FastAPI
     url: str
     database: Database
     backend: ExecutionBackend
@@ -88,7 +90,10 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, backend: ExecutionBackend | None = None, directory: Directory | None = None
+    settings: Settings,
+    backend: ExecutionBackend | None = None,
+    directory: Directory | None = None,
+    hub: Hub | None = None,
 ) -> AsyncIterator[Running]:
     """Run the service over `settings.state` until the block ends; without `backend` on the local engine."""
     settings.state.mkdir(parents=True, exist_ok=True)
@@ -105,7 +110,12 @@ async def running(
         key=secret,
     )
     around = Around(
-        backend=engine, launcher=NoHub(), service=secret, session=session, hub=NobodyAtTheHub(), directory=directory
+        backend=engine,
+        launcher=NoHub(),
+        service=secret,
+        session=session,
+        hub=hub or NobodyAtTheHub(),
+        directory=directory,
     )
     app = await application(settings, around)
     # With the protocol named, asyncio switches Nagle's algorithm off, as it does for sockets of its own.
@@ -116,7 +126,7 @@ async def running(
     task = asyncio.create_task(server.serve([listening]))
     try:
         await server.up.wait()
-        yield Running(settings=settings, url=settings.url, database=database, backend=engine)
+        yield Running(settings=settings, app=app, url=settings.url, database=database, backend=engine)
     finally:
         server.should_exit = True
         await task

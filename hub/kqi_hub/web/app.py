@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kqi import __version__, schema
@@ -16,6 +17,8 @@ from kqi_hub.web.routes import Routes
 
 BASE = "/services/kqi"
 API = f"{BASE}/api/v1"
+
+MAX_BODY = 64 * 2**20
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -59,7 +62,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
 
 
 class _Guard:
-    """Adds our headers to every answer; plain ASGI, so that streams are passed on as they come."""
+    """Adds our headers to every answer and bounds what is sent; plain ASGI, so that streams are passed on as they come.
+
+    A body that becomes a model is read before anybody is asked who they are.
+    """
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
@@ -73,4 +79,15 @@ class _Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            # Which route it is, is known by the time that somebody reads.
+            if received > MAX_BODY and not getattr(scope.get("endpoint"), "streams", False):
+                raise HTTPException(413, headers={"Connection": "close"})  # else the rest would be read, for nothing
+            return message
+
+        await self._app(scope, receive_bounded, send_with_headers)

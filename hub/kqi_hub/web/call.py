@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Security
@@ -128,9 +128,19 @@ class Call:
         """Put on record what the caller did beyond any one tenant, in the handler's transaction."""
         await self.act.note(action, thing, tenant=tenant, **details)
 
-    def entry(self, action: str, thing: str, *, refused: str = "", details: str = "{}") -> audit.Entry:
-        """Return the entry of the audit log for something that the caller did or was refused."""
-        return entry_of(self.person, self.origin, action, thing, refused=refused, details=details)
+    def entry(self, action: str, thing: str, *, details: str = "{}") -> audit.Entry:
+        """Return the entry of the audit log for something that the caller did."""
+        return entry_of(self.person, self.origin, action, thing, details=details)
+
+    def refusal(self, action: str, thing: str, code: str, *, tenant: int | None) -> audit.Entry:
+        """Return the entry for what was refused, in `tenant`, else in the one that the request names."""
+        entry = audit.Entry(action=action, thing=thing, refused=code, address=self.origin.address)
+        if self.principal is None:
+            return entry
+        named = self.request.path_params.get("tenant") or self.request.query_params.get("tenant")
+        of_name = {member.name: member.tenant for member in self.principal.memberships}
+        where = tenant or of_name.get(named or "") or self.principal.only_tenant
+        return replace(entry, person=self.principal.person, token=self.origin.token, tenant=where)
 
     @property
     def origin(self) -> Origin:
@@ -170,8 +180,8 @@ async def _call(request: Request, _scheme: Annotated[object, Security(_bearer)] 
     if permission is Permission.SERVICE:
         _check_service(request, platform)
     elif permission is not Permission.PUBLIC:
-        call.principal = await _sign_in(request, platform)
         request.state.caller = call
+        call.principal = await _sign_in(call)
         call.speak(call.principal.language)
         _check_permission(call.principal, permission, platform.everybody)
     return call
@@ -200,32 +210,40 @@ CollectionCaller = Annotated[Call, Depends(_collection_call)]
 ListCaller = Annotated[Call, Depends(_list_call)]
 
 
-async def _sign_in(request: Request, platform: Platform) -> Principal:
+async def _sign_in(call: Call) -> Principal:
+    """Return who calls; who is known is noted in `call` before they are refused."""
+    request, platform = call.request, call.platform
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme:
         known = scheme.lower() in {"bearer", "token"}
-        found = await _by_token(request, platform, text.strip()) if known else None
+        found = await _by_token(call, text.strip()) if known else None
         if found is None:
             raise NotSignedIn("token_not_valid")
         return found
     principal = await platform.browser(request)
     if principal is None:
         raise NotSignedIn("not_signed_in")
+    call.principal = principal
     async with platform.database.read() as session:
         await _check_terms(session, request, principal)
     return principal
 
 
-async def _by_token(request: Request, platform: Platform, text: str) -> Principal | None:
-    at = now()
-    async with platform.database.read() as session:
-        found = await tokens.find(session, text, at)
-        principal = await people.principal(session, found[1], found[0]) if found else None
-        if principal and found and not principal.suspended:
-            await _check_terms(session, request, principal, found[0])
-    if found and principal and not principal.suspended and tokens.stale(found[0], at):
-        async with platform.database.write() as session:
-            await tokens.used(session, found[0].id, at, address_of(request))
+async def _by_token(call: Call, text: str) -> Principal | None:
+    at, database = now(), call.platform.database
+    async with database.read() as session:
+        found = await tokens.find(session, text)
+        if found is None:
+            return None
+        token, person = found
+        call.principal = principal = await people.principal(session, person, token)
+        if tokens.ended(token, at) and not person.disabled:  # who is suspended is told so
+            return None
+        if not principal.suspended:
+            await _check_terms(session, call.request, principal, token)
+    if not principal.suspended and tokens.stale(token, at):
+        async with database.write() as session:
+            await tokens.used(session, token.id, at, address_of(call.request))
     return principal
 
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from kqi import schema
 from kqi.faults import explain
-from kqi_hub.errors import KqiError, TooMany, Unavailable
+from kqi_hub.errors import Forbidden, KqiError, NotSignedIn, TooMany, Unavailable
 from kqi_hub.i18n import Phrase, choose, text
 from kqi_hub.web.call import Call
 
@@ -60,8 +60,8 @@ def _language(request: Request) -> str:
 async def _known(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, KqiError):
         raise error
-    if error.status == 403:
-        await _on_record(request, error.code)
+    if isinstance(error, Forbidden | NotSignedIn):
+        await _on_record(request, error)
     if error.status >= 500:
         log.error("request failed", extra={"code": error.code}, exc_info=error)
     response = problem(request, error.status, error.code, dict(error.params))
@@ -74,12 +74,17 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
     return response
 
 
-async def _on_record(request: Request, code: str) -> None:
-    """Put on record that somebody who is known was refused; by what the description of the API calls the operation."""
+async def _on_record(request: Request, error: Forbidden | NotSignedIn) -> None:
+    """Put a refusal on record, by what the description of the API calls the operation.
+
+    Not of strangers, who are asked to sign in; but of whoever comes with a session and without the form token.
+    """
     call = getattr(request.state, "caller", None)
-    if isinstance(call, Call):
+    if isinstance(call, Call) and (call.principal is not None or isinstance(error, Forbidden)):
         thing = request.url.path.removeprefix("/services/kqi/").removeprefix("api/v1/")
-        await call.platform.refusals.note(call.entry(request.scope["endpoint"].__name__, thing, refused=code))
+        tenant = error.tenant if isinstance(error, Forbidden) else None
+        entry = call.refusal(request.scope["endpoint"].__name__, thing, error.code, tenant=tenant)
+        await call.platform.refusals.note(entry)
 
 
 async def _unreadable(request: Request, error: Exception) -> JSONResponse:

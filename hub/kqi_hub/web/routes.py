@@ -71,6 +71,8 @@ class Routes:
             endpoint.before_terms = self._before_terms  # type: ignore[attr-defined]
             # What the operation needs, for who reads the description or makes a table of it.
             described = {**options.pop("openapi_extra", {}), "x-permission": permission.value}
+            # A route that describes its body itself reads it as it comes, and bounds it.
+            endpoint.streams = "requestBody" in described  # type: ignore[attr-defined]
             # By name, and described once in `app`: to make a model of it for each of a thousand answers takes seconds.
             content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
             problems = {code: {"content": content, "description": text} for code, text in _answers(permission).items()}

@@ -51,6 +51,10 @@ async def test_nobody_goes_on_before_they_accept_the_version_in_force(
     assert [(entry.person, entry.object) for entry in entries] == [(alice.name, "terms/1")]
     assert (await chief.get("/terms/1"))["accepted"] == 1
     await alice.post("/terms", TEXTS, 403)
+    await chief.post("/terms/accept", {"version": 1}, 200)
+    wanted = {"person": alice.name, "result": "refused", "action": "list_data"}
+    kept_out = (await chief.get("/admin/audit", params=wanted))["items"]
+    assert [(item["object"], item["refused"]) for item in kept_out] == [("data", "terms_not_accepted")]
 
 
 async def test_work_that_was_under_way_goes_on_when_a_version_comes(

@@ -121,6 +121,9 @@ ACCOUNTS: dict[str, Step] = {
     "add_ssh_key": _key,
     "remove_ssh_key": lambda a: a.alice.delete(f"/ssh-keys/{a.made['key']}"),
     "set_credential": _credential,
+    "get_git_credential": lambda a: a.alice.post(
+        "/git-credential", {"protocol": "https", "host": "git.example.org"}, 200
+    ),
     "remove_credential": lambda a: a.alice.delete(f"/credentials/{a.made['credential']}"),
     "add_notification": _target,
     "change_notification": lambda a: a.alice.patch(f"/notifications/{a.made['target']}", {"name": "other"}),

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from kqi_hub.clock import now
+from kqi_hub.identity import people
+from kqi_hub.identity.rows import MembershipRow, TokenRow
 from kqi_hub.testing.service import Running
 from tests.integration.api.caller import Caller, signed_in
 
@@ -122,3 +124,76 @@ async def test_an_answer_with_a_secret_is_sealed_while_it_is_kept(service: Runni
     async with service.database.read() as session:
         kept = (await session.execute(text("SELECT body FROM idempotency"))).scalars().all()
     assert not any(made["password"] in body for body in kept)
+
+
+async def test_what_is_done_to_a_thing_is_on_record_in_the_things_tenant(admin: Caller, alice: Caller) -> None:
+    other = f"other-of-{alice.name}"
+    await alice.post("/tenants", {"name": other})
+    alice.client.params = httpx.QueryParams(tenant=other)  # where new things go: items are found without it
+    data = (await alice.data({"a.txt": b"a"}))["id"]
+    files = await alice.upload({"b.txt": b"b"})
+    flat = {"flat": [data]}
+    dataset = (await alice.dataset(flat))["id"]
+    run = (await alice.train("sleep 600"))["id"]
+    alice.client.params = httpx.QueryParams()
+    things = {"data": f"/data/{data}", "dataset": f"/datasets/{dataset}", "training": f"/trainings/{run}"}
+    for place in things.values():
+        await alice.patch(place, {"memo": "m"})
+        share = await alice.post(f"{place}/shares", {"tenant": alice.tenant})
+        await alice.delete(f"{place}/shares/{share['id']}")
+    await alice.post(f"{things['data']}/files", {"files": files}, 200)
+    await alice.post(f"{things['data']}/files/remove", {"paths": ["b.txt"]}, 200)
+    await alice.post(f"{things['dataset']}/versions", flat)
+    attachment = f"{things['training']}/attachments/note.txt"
+    assert (await alice.client.put(attachment, content=b"x")).status_code == 204
+    await alice.delete(attachment)
+    await alice.post(f"{things['training']}/stop", {"mode": "kill"}, 200)
+    await alice.ended(run)
+    for kind in ("training", "dataset", "data"):
+        await alice.delete(things[kind])
+    found = await entries(admin, person=alice.name, result="done", limit=100)
+    assert {item["action"] for item in found if item["tenant"] == other} == {
+        *("data.create", "data.change", "data.add_files", "data.remove_files", "data.delete"),
+        *("dataset.create", "dataset.change", "dataset.version", "dataset.delete", "share.add", "share.remove"),
+        *("run.submit", "run.change", "run.attach", "run.detach", "run.stop", "run.delete", "tenant.create"),
+    }
+    assert [item["action"] for item in found if item["tenant"] != other] == []
+
+
+async def test_a_token_that_has_ended_is_refused_on_record_and_a_strangers_is_not(
+    service: Running, admin: Caller, alice: Caller
+) -> None:
+    made = await alice.post("/tokens", {"name": "old", "tenant": alice.tenant})
+    async with service.database.write() as session:
+        ended = update(TokenRow).where(TokenRow.id == made["info"]["id"]).values(expires_at=now())
+        await session.execute(ended)
+    before = (await entries(admin, limit=1))[0]["id"]
+    for text_of in (made["token"], "kqi_of-nobody"):
+        headers = {"Authorization": f"Bearer {text_of}"}
+        assert (await alice.get("/data", 401, headers=headers))["code"] == "token_not_valid"
+    found = [item for item in await entries(admin, result="refused") if item["id"] > before]
+    assert [(item["person"], item["token"], item["tenant"]) for item in found] == [
+        (alice.name, made["info"]["id"], alice.tenant)
+    ]
+    assert (found[0]["action"], found[0]["refused"]) == ("list_data", "token_not_valid")
+
+
+async def test_a_refusal_names_the_tenant_in_which_it_was(
+    service: Running, admin: Caller, alice: Caller, stranger: Caller
+) -> None:
+    async with service.database.write() as session:
+        tenant = await people.ensure_tenant(session, alice.tenant, alice.tenant)
+        person = await people.person_named(session, stranger.name)
+        assert person is not None
+        session.add(MembershipRow(person_id=person.id, tenant_id=tenant.id, role="user"))
+    data = (await alice.data({"a.txt": b"a"}))["id"]
+    await stranger.patch(f"/data/{data}", {"memo": "m"}, 403)
+    await stranger.put(f"/tenants/{alice.tenant}/members/{alice.name}", {"role": "viewer"}, 403)
+    train = {"command": "true"}
+    await stranger.post("/trainings", train, 403, params={"tenant": alice.tenant})
+    found = await entries(admin, person=stranger.name, tenant=alice.tenant, result="refused")
+    assert [(item["action"], item["refused"]) for item in found] == [
+        ("create_training", "not_permitted"),
+        ("set_member", "not_permitted"),
+        ("change_data", "not_owner"),
+    ]

@@ -1,6 +1,7 @@
 """Data: what may be uploaded, changed, downloaded and deleted."""
 
 import io
+import resource
 import zipfile
 
 import pytest
@@ -67,6 +68,17 @@ async def test_a_large_file_in_parts_survives_a_cut_anywhere(alice: Caller) -> N
     assert done["complete"]
     data = await alice.post("/data", {"name": "large", "files": [{"path": "big", "sha256": sha256(content)}]})
     assert (await alice.client.get(f"/data/{data['id']}/content/big")).content == content
+
+
+async def test_a_file_that_no_store_takes_is_refused_with_a_sentence(alice: Caller) -> None:
+    body = {"sha256": "3" * 64, "size": 21_990_232_555_520, "part_size": 2**30}
+    assert (await alice.post("/uploads", body, 422))["code"] == "invalid_request"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**40, hard))  # a file system whose files are smaller
+    try:
+        assert (await alice.post("/uploads", {**body, "size": 2**41}, 413))["code"] == "file_too_large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_a_file_with_another_hash_than_promised_is_refused_and_can_be_sent_again(alice: Caller) -> None:

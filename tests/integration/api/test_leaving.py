@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,13 @@ import pytest_asyncio
 from sqlalchemy import update
 
 from kqi_hub.administration.rows import ErrandRow
+from kqi_hub.errors import Unavailable
 from kqi_hub.identity import people
 from kqi_hub.identity.rows import MembershipRow
-from kqi_hub.testing.service import Running
+from kqi_hub.settings import load
+from kqi_hub.testing.service import NobodyAtTheHub, Running, free_port, running
+from kqi_spawner.memory import MemoryBackend
+from tests import database
 from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -158,3 +163,25 @@ async def test_things_are_handed_to_somebody_who_can_take_them(service: Running,
     await admin.post("/admin/people", {"name": "away"})
     await admin.post("/admin/people/away/suspend", {}, 200)
     assert (await admin.post("/admin/people/giver/hand-over", {"to": "away"}, 409))["code"] == "heir_suspended"
+
+
+class HubAwayForOne(NobodyAtTheHub):
+    """A hub that cannot be reached when it is to forget one person."""
+
+    async def forget(self, person: str) -> None:
+        if person == "stuck":
+            raise Unavailable("hub_unreachable")
+
+
+async def test_an_errand_that_fails_keeps_none_of_the_later_waiting(tmp_path: Path) -> None:
+    settings = load(environ={}, state=tmp_path, server={"port": free_port()}, database=database.fresh())
+    async with (
+        running(settings, backend=MemoryBackend(), hub=HubAwayForOne()) as service,
+        await signed_in(service, "chief", "sandbox", administrator=True) as chief,
+    ):
+        asked = {}
+        for name in ("stuck", "free"):
+            await chief.post("/admin/people", {"name": name})
+            asked[name] = (await chief.post(f"/admin/people/{name}/delete", {}, 202))["id"]
+        assert (await ended(chief, asked["free"]))["state"] == "done"
+        assert (await chief.get(f"/admin/errands/{asked['stuck']}"))["state"] == "working"

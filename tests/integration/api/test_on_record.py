@@ -18,7 +18,6 @@ NOT_ON_RECORD = {
     "put_part": "bytes that no data names yet",
     "complete_upload": "bytes that no data names yet",
     "preview_sync": "says what would change",
-    "get_git_credential": "gives a person what is theirs; when it was used is noted with it",
     "test_notification": "sends a message to the person who asks",
     "start_device": "a code that nobody has approved; its approval and its token are on record",
 }
@@ -187,6 +186,7 @@ ACTIONS = {
     "delete_data": "data.delete",
     "revoke_token": "token.revoke",
     "revoke_current_token": "token.revoke",
+    "get_git_credential": "credential.hand_out",
 }
 
 

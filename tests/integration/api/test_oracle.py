@@ -1,12 +1,15 @@
 """Every operation of the description, as everybody: the answer is the one that the table of permissions gives."""
 
 import re
+import tomllib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi.routing import iter_route_contexts
 
 from kqi_hub.identity.policy import Permission
 from kqi_hub.testing.service import Running
@@ -15,6 +18,9 @@ from tests.integration.api.world import BODIES, FINE, World, world_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
+_BASE = "/services/kqi"
+# What each operation needs, reviewed in this one place: neither the routes nor the tests say otherwise.
+PERMISSIONS: dict[str, str] = tomllib.loads((Path(__file__).parent / "permissions.toml").read_text())["permissions"]
 # Their thing belongs to one person and not to a tenant, or there is none: who may is told that it is not there.
 PERSONAL = {"get_upload", "put_part", "complete_upload", "revoke_token", "remove_ssh_key", "remove_credential"}
 PERSONAL |= {"change_notification", "remove_notification", "test_notification"}
@@ -63,10 +69,25 @@ async def test_every_operation_answers_everybody_as_the_table_says(world: World)
     assert not wrong, "\n".join(wrong)
 
 
-async def test_every_permission_of_a_route_is_one_that_roles_can_give(world: World) -> None:
+async def test_every_route_needs_the_permission_that_was_reviewed(service: Running) -> None:
+    """Those that the description leaves out as well: pages, and what the hub asks."""
+    needed = {}
+    for route in iter_route_contexts(service.app.routes):
+        assert route.methods and route.path_format, f"what is mounted answers to no table: {route}"
+        permission = getattr(route.endpoint, "permission", Permission.PUBLIC)
+        for method in route.methods - {"HEAD"}:
+            needed[f"{method} {route.path_format.removeprefix(_BASE)}"] = permission.value
+    assert needed == PERMISSIONS
+
+
+async def test_the_description_tells_what_each_operation_needs(world: World) -> None:
     document = await world.owner.get("/openapi.json")
-    named = {one["x-permission"] for methods in document["paths"].values() for one in methods.values()}
-    assert named <= {permission.value for permission in Permission}
+    told = {
+        f"{method.upper()} {path.removeprefix(_BASE)}": one["x-permission"]
+        for path, methods in document["paths"].items()
+        for method, one in methods.items()
+    }
+    assert told.items() <= PERMISSIONS.items()
 
 
 async def _ask(world: World, operation: Operation, described: dict[str, Any], actor: Actor) -> httpx.Response:
@@ -84,8 +105,8 @@ async def _ask(world: World, operation: Operation, described: dict[str, Any], ac
 
 
 def _operation(method: str, path: str, described: dict[str, Any]) -> tuple[Operation, dict[str, Any]]:
-    base = path.removeprefix("/services/kqi/api/v1")
-    permission = Permission(described["x-permission"])
+    base = path.removeprefix(f"{_BASE}/api/v1")
+    permission = Permission(PERMISSIONS[f"{method.upper()} {path.removeprefix(_BASE)}"])
     parameters = {one["name"] for one in described.get("parameters", []) if one["in"] == "query"}
     name = described["operationId"]
     operation = Operation(

@@ -130,6 +130,10 @@ async def test_nobody_gives_or_takes_over_more_than_they_have(service: Running, 
         await desk.patch(target, {"email": "x@example.org"}, 403),
         await desk.patch("/admin/people/ordinary", {"platform_role": "administrator"}, 403),
         await desk.post("/admin/people", {"name": "friend", "platform_role": "administrator"}, 403),
+        # Who may manage people gives nobody a role, be it their own.
+        await desk.patch("/admin/people/ordinary", {"platform_role": "desk"}, 403),
+        await desk.patch("/admin/people/helpdesk", {"platform_role": ""}, 403),
+        await desk.post("/admin/people", {"name": "friend", "platform_role": "desk"}, 403),
     ]
     assert {answer["code"] for answer in refused} == {"beyond_own_rights"}
     await admin.get("/admin/people/friend", 404)
@@ -160,15 +164,19 @@ async def test_a_suspended_person_is_told_so_by_every_token_and_their_runs_end(s
     miner = await signed_in(service, "miner", "sandbox")
     running = await miner.train("echo up; sleep 600", grace_s=5)
     stubborn = await miner.train("trap '' TERM; echo up; sleep 600", grace_s=3600)
-    for run in (running, stubborn):
+    # Their own stop came before: it gives the run the hour that it wants.
+    stopped = await miner.train("trap '' TERM; echo up; sleep 600", grace_s=3600)
+    for run in (running, stubborn, stopped):
         await miner.says(run["id"], "up")
+    await miner.post(f"/trainings/{stopped['id']}/stop", {"mode": "cancel"}, 200)
+    await miner.until(stopped["id"], "stopping")
     waiting = await miner.train("sleep 600", resources={"cpu": 8, "memory_gb": 8})
     shown = await admin.post("/admin/people/miner/suspend", {"reason": "mining"}, 200)
     assert (shown["state"], shown["suspended_by"], shown["suspended_for"]) == ("suspended", admin.name, "mining")
     assert (await miner.get("/me", 403))["code"] == "account_disabled"
     assert (await miner.post("/trainings", {"command": "x"}, 403))["code"] == "account_disabled"
     colleague = await signed_in(service, "colleague", "sandbox")
-    for run in (running, waiting, stubborn):
+    for run in (running, waiting, stubborn, stopped):
         ended = await colleague.ended(run["id"])
         assert ended["phase"] in {"canceled", "killed"}
         events = (await colleague.get(f"/trainings/{run['id']}/events"))["events"]

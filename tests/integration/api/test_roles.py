@@ -107,6 +107,37 @@ async def test_nobody_gives_away_what_they_do_not_have(root: Caller, alice: Call
     await changed_roles(root, [])
 
 
+async def test_who_keeps_the_mappings_alone_maps_nobody_to_a_role(root: Caller, alice: Caller) -> None:
+    await changed_roles(root, [{"name": "mapper", "level": "platform", "capabilities": ["platform"]}])
+    await root.put(f"/roles/people/{alice.name}", {"role": "mapper"})
+    to_a_tenant = {"kind": "group-direct", "value": "g", "tenant": "sandbox", "role": "manager"}
+    over_all = {"kind": "group-direct", "value": "g", "role": "mapper"}
+    refused = [await alice.post("/mappings", body, 403) for body in (to_a_tenant, over_all)]
+    assert [(answer["code"], answer["params"]["permission"]) for answer in refused] == [
+        ("beyond_own_rights", "tenants.manage"),
+        ("beyond_own_rights", "roles.manage"),
+    ]
+    await root.put(f"/roles/people/{alice.name}", {"role": None})
+    await changed_roles(root, [])
+
+
+async def test_a_role_that_only_manages_a_tenant_makes_no_manager(
+    root: Caller, alice: Caller, stranger: Caller
+) -> None:
+    host = {"name": "host", "capabilities": ["tenant.read", "tenant.manage"]}
+    await changed_roles(root, [host, {"name": "guest", "capabilities": ["tenant.read"]}])
+    members = f"/tenants/{alice.tenant}/members"
+    await root.put(f"{members}/{alice.name}", {"role": "host"})
+    for name in (alice.name, stranger.name):
+        refused = await alice.put(f"{members}/{name}", {"role": "manager"}, 403)
+        assert refused["code"] == "beyond_own_rights"
+    assert (await alice.put(f"{members}/{stranger.name}", {"role": "guest"}))["role"] == "guest"
+    await root.put(f"{members}/{alice.name}", {"role": "manager"})
+    assert (await alice.put(f"{members}/{stranger.name}", {"role": "manager"}))["role"] == "manager"
+    await root.delete(f"{members}/{alice.name}")
+    await changed_roles(root, [])
+
+
 def of_the_lab(name: str, *groups: Group, unit: str = "ou=lab") -> Entry:
     return Entry(name=name, source="ldap", directory_id=f"id-of-{name}", dn=f"uid={name},{unit},dc=x", groups=groups)
 

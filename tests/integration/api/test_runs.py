@@ -329,19 +329,6 @@ async def test_a_queued_run_can_be_stopped_before_it_begins(alice: Caller) -> No
     await alice.ended(holder["id"])
 
 
-async def test_deleting_removes_the_folder_and_the_number_is_not_used_again(service: Running, alice: Caller) -> None:
-    run = await alice.train("echo x > $KQI_ROOT/output/f; mkdir -m 0 $KQI_ROOT/output/closed")
-    await alice.ended(run["id"])
-    folder = service.settings.store / "runs" / "training" / str(run["id"])
-    assert folder.exists()
-    await alice.delete(f"/trainings/{run['id']}")
-    assert not folder.exists()
-    await alice.get(f"/trainings/{run['id']}", 404)
-    later = await alice.train("true")
-    assert later["id"] > run["id"]
-    await alice.ended(later["id"])
-
-
 async def test_a_notebook_that_is_over_does_not_keep_its_parents(alice: Caller) -> None:
     parent = await alice.train("true")
     await alice.ended(parent["id"])

@@ -23,6 +23,7 @@ from kqi_hub.settings import load
 from kqi_hub.storage.blobs import Blobs
 from kqi_hub.storage.store import Store
 from kqi_hub.testing.service import Running, free_port, running
+from kqi_hub.web.repeated import RepeatedSweep
 from kqi_spawner.memory import MemoryBackend
 from kqi_spawner.names import checked_name
 from kqi_spawner.status import Phase as Seen
@@ -40,6 +41,7 @@ async def swept(service: Running, *, hours: float = 0) -> None:
     later = timedelta(hours=hours)
     sweep = DataSweep(database=service.database, blobs=Blobs(store), named=archives, clock=lambda: now() + later)
     await sweep.one_pass()
+    await RepeatedSweep(database=service.database, clock=lambda: now() + later).one_pass()
 
 
 def blob(service: Running, content: bytes) -> Path:
@@ -328,3 +330,12 @@ async def test_the_service_sweeps_when_it_starts(old_state: Path) -> None:
             await alice.get("/tags")
         await gone(old_state / "store" / "blobs" / "sha256" / "ab" / ("ab" * 32))
         assert young.exists()
+
+
+async def test_an_answer_is_kept_for_repetitions_for_a_day(service: Running, alice: Caller) -> None:
+    headers = {"Idempotency-Key": "for-a-day"}
+    first = await alice.post("/tokens", {"name": "ci"}, headers=headers)
+    await swept(service, hours=23)
+    assert await alice.post("/tokens", {"name": "ci"}, headers=headers) == first
+    await swept(service, hours=25)
+    assert (await alice.post("/tokens", {"name": "ci"}, headers=headers))["info"]["id"] != first["info"]["id"]

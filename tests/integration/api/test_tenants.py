@@ -12,7 +12,9 @@ from sqlalchemy import func, select
 from kqi_hub.db.sharing import ShareRow
 from kqi_hub.identity.rows import PersonRow
 from kqi_hub.testing.service import Running
+from tests.contract.looks import ROOT_ONLY
 from tests.integration.api.caller import Caller, signed_in
+from tests.integration.api.mounts import busy
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 _numbers = itertools.count(1)
@@ -249,7 +251,8 @@ async def test_settings_that_could_not_be_honoured_are_refused(
 async def test_servers_are_defined_by_an_administrator_and_chosen_by_a_manager(boss: Caller, root: Caller) -> None:
     place = f"/servers/git/{boss.tenant}"
     await boss.put(place, {"kind": "gitlab", "url": "https://git.example.org"}, status=403)
-    for url in ("ftp://a", "https://me:secret@git.example.org", "git"):
+    strange = ("https://[x", "https://ex\u2100mple.org", "https://git.example.org:99999")
+    for url in ("ftp://a", "https://me:secret@git.example.org", "git", *strange):
         assert (await root.put(place, {"kind": "gitlab", "url": url}, status=422))["code"] == "server_url"
     await root.put(place, {"kind": "gitlab", "url": "https://git.example.org/"})
     other = f"{boss.tenant}-other"
@@ -266,3 +269,20 @@ async def _finished(root: Caller, erasure: int) -> Any:
         report = await root.get(f"/erasures/{erasure}")
         if report["finished_at"]:
             return report
+
+
+@ROOT_ONLY
+async def test_an_erasure_that_fails_keeps_none_of_the_later_waiting(
+    service: Running, boss: Caller, alice: Caller, root: Caller
+) -> None:
+    run = await boss.ended((await boss.train("mkdir $KQI_ROOT/output/busy"))["id"])
+    later = f"later-than-{boss.tenant}"
+    await alice.post("/tenants", {"name": later})
+    erasures = {}
+    with busy(service.settings.store / "runs" / "training" / str(run["id"]) / "output" / "busy"):
+        for name in (boss.tenant, later):
+            await root.post(f"/tenants/{name}/archive", status=200)
+            erasures[name] = (await root.post(f"/tenants/{name}/erase", {"name": name}, status=202))["id"]
+        await _finished(root, erasures[later])
+        assert (await root.get(f"/erasures/{erasures[boss.tenant]}"))["finished_at"] is None
+    await _finished(root, erasures[boss.tenant])

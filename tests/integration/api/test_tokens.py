@@ -120,15 +120,8 @@ async def test_a_token_ends_when_it_is_revoked_expires_or_its_person_is_suspende
 async def test_a_run_token_lives_as_long_as_its_run_and_no_longer_than_its_person_may(
     service: Running, alice: Caller
 ) -> None:
-    run = await alice.train("echo $KQI_TOKEN; sleep 600")
-    await alice.until(run["id"], "running")
-    text = ""
-    async with alice.client.stream("GET", f"/trainings/{run['id']}/log", params={"follow": True}) as log:
-        async for piece in log.aiter_text():
-            text += piece
-            if "\n" in text:
-                break
-    async with _with(alice, text.strip()) as program:
+    run, token = await _at_work(alice)
+    async with _with(alice, token) as program:
         me = await program.get("/me")
         assert me["token"]["run"] and me["token"]["expires_at"] is None
         assert set(me["capabilities"]) <= {p.value for p in RUN_TOKEN} and "run.submit" in me["capabilities"]
@@ -140,9 +133,39 @@ async def test_a_run_token_lives_as_long_as_its_run_and_no_longer_than_its_perso
         async with service.database.write() as session:
             await session.execute(update(PersonRow).where(PersonRow.name == alice.name).values(disabled=False))
         await program.get("/me")
-        await alice.post(f"/trainings/{run['id']}/stop", {"mode": "kill"}, 200)
-        await alice.ended(run["id"])
+        await alice.post(f"/trainings/{run}/stop", {"mode": "kill"}, 200)
+        await alice.ended(run)
         await program.get("/me", 401)
+
+
+async def test_code_in_a_run_changes_what_is_its_persons_and_nothing_of_the_others(
+    service: Running, alice: Caller
+) -> None:
+    run, token = await _at_work(alice)
+    async with await signed_in(service, f"mate-of-{alice.name}", alice.tenant) as mate, _with(alice, token) as program:
+        theirs, flat = (await mate.data({"a.txt": b"a"}))["id"], (await mate.dataset({"flat": []}))["id"]
+        await alice.patch(f"/data/{theirs}", {"memo": "a colleague's"})
+        for place in (f"/data/{theirs}", f"/datasets/{flat}"):
+            assert (await program.client.patch(place, json={"memo": "m"})).json()["code"] == "not_owner"
+            assert (await program.client.delete(place)).json()["code"] == "not_owner"
+        own = await alice.data({"b.txt": b"b"})
+        assert (await program.patch(f"/data/{own['id']}", {"memo": "m"}))["memo"] == "m"
+        for place in ("/notifications", "/credentials", "/tokens", "/ssh-keys"):
+            assert (await program.get(place, 403))["code"] == "not_permitted"
+    await alice.post(f"/trainings/{run}/stop", {"mode": "kill"}, 200)
+
+
+async def _at_work(alice: Caller) -> tuple[int, str]:
+    """Return the number of a run that is at work, and its token."""
+    run: int = (await alice.train("echo $KQI_TOKEN; sleep 600"))["id"]
+    await alice.until(run, "running")
+    text = ""
+    async with alice.client.stream("GET", f"/trainings/{run}/log", params={"follow": True}) as log:
+        async for piece in log.aiter_text():
+            text += piece
+            if "\n" in text:
+                break
+    return run, text.strip()
 
 
 async def _suspend(service: Running, name: str) -> None:

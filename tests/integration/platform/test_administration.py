@@ -88,7 +88,10 @@ def test_administrators_see_who_is_signed_in_where_and_end_it(platform: Platform
         assert gone.status_code == 204, gone.text
         until(lambda: browser.get("/services/kqi/api/v1/me").status_code == 401)
         assert "login" in str(browser.get("/services/kqi/").url)
-        assert admin.delete("/admin/people/visitor/sessions/a999999").status_code == 404
+        for nobodys in ("a999999", "token-999999"):
+            assert admin.delete(f"/admin/people/visitor/sessions/{nobodys}").status_code == 404
+        ended = admin.get("/admin/audit", params={"action": "session.end", "person": "warden"}).json()["items"]
+        assert [item["details"]["session"] for item in ended] == [browsers[0]["id"], tokens[0]["id"]]
         assert admin.delete("/admin/people/visitor/sessions").json() == {"ended": 0}
     admin.close()
 
@@ -115,6 +118,18 @@ def test_a_refused_sign_in_is_on_record_with_its_address(platform: Platform) -> 
     assert [(item["action"], item["refused"]) for item in found] == [("session.begin", "sign_in_failed")]
     assert found[0]["address"] and "marked" not in str(found)
     assert admin.get("/admin/audit/verify").json()["whole"]
+    admin.close()
+
+
+def test_a_change_without_the_form_token_is_on_record(platform: Platform) -> None:
+    admin = administrator(platform, "onlooker")
+    with platform.browser("alice") as browser:
+        assert browser.post("/services/kqi/api/v1/datasets", json={"name": "forged"}).status_code == 403
+    with httpx.Client(base_url=platform.url) as nobody:
+        assert nobody.post("/services/kqi/api/v1/datasets", json={"name": "forged"}).status_code == 401
+    found = admin.get("/admin/audit", params={"action": "create_dataset", "result": "refused"}).json()["items"]
+    assert [(item["object"], item["refused"]) for item in found] == [("datasets", "csrf_token_missing")]
+    assert found[0]["address"]
     admin.close()
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from kqi.client.account import RootGroup, SignInGroup, TokenGroup
+from kqi.client.credentials import CredentialGroup
 from kqi.client.datasets import DatasetGroup
 from kqi.client.errors import ApiError, ConnectionFailed, Forbidden, Foreign, NotFound, Unavailable, UnexpectedAnswer
 from kqi.client.exchange import DELAYS_S
 from kqi.client.steps import ANSWERABLE, Answer, HttpRequest, Pause, Send
-from kqi.schema import CreateToken, Password, Problem
+from kqi.schema import AskGitCredential, CreateToken, Password, Problem
 
 VERSION = Answer(status=200, headers={}, content=b'{"version": "1"}')
 CUT = ConnectionFailed("error.silent", server="test")
@@ -77,6 +78,14 @@ def test_two_creations_have_two_keys() -> None:
         with pytest.raises(Forbidden):
             TokenGroup(script, None).create(CreateToken(name="a"))
     assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 2
+
+
+def test_a_question_is_asked_without_a_key() -> None:
+    script = Script(refusal(503), refusal(404))
+    with pytest.raises(NotFound):
+        CredentialGroup(script, None).for_git(AskGitCredential(protocol="https", host="git.example.org"))
+    assert len(script.requests) == 2
+    assert not any("Idempotency-Key" in request.headers for request in script.requests)
 
 
 def test_a_sign_in_is_never_repeated() -> None:
