@@ -114,8 +114,8 @@ class Limits(_Section):
 
 
 class Sources(_Section):
-    local_paths: bool = True  # git repositories that are folders of this machine
-    timeout_s: float = Field(default=60, gt=0)
+    local_folders: list[Path] = []  # where repositories of this machine lie that everybody may read
+    timeout_s: float = Field(default=3600, gt=0)  # of one fetch, which ends earlier where nothing comes
     key_servers: list[KeyServer] = KEY_SERVERS  # where people's SSH keys are fetched from by name
 
 

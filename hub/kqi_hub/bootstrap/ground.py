@@ -18,6 +18,7 @@ from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runtime import kept_secret
 from kqi_hub.settings import Settings
 from kqi_hub.sources.git import Git
+from kqi_hub.sources.local import LocalFolders
 from kqi_hub.storage.blobs import Blobs
 from kqi_hub.storage.store import Store
 from kqi_hub.tenants import placement
@@ -77,7 +78,10 @@ def _git(settings: Settings, files: Store) -> Git:
     git = Git(
         home=settings.state / "git",
         timeout_s=settings.sources.timeout_s,
-        local_paths=settings.sources.local_paths,
+        local=LocalFolders(
+            allowed=settings.sources.local_folders,
+            closed=[settings.state, settings.store, *(volume.path for volume in settings.volumes if volume.path)],
+        ),
         owner=files.owner,
         ca_file=settings.outbound.ca_file,
         proxies=settings.proxies,

@@ -87,7 +87,8 @@ async def test_wrong_sources_are_refused_at_submit(alice: Caller, repository: Pa
     for source, code in (
         ({"url": str(repository), "branch": "nope"}, "git_branch_unknown"),
         ({"url": str(repository), "commit": "zzz"}, "git_commit_not_valid"),
-        ({"url": "/nowhere/at/all"}, "git_failed"),
+        ({"url": f"{repository}-that-is-not"}, "git_failed"),
+        ({"url": "/nowhere/at/all"}, "git_local_forbidden"),
         ({"url": "ext::sh -c 'touch /tmp/owned'"}, "git_url_not_valid"),
         ({"url": "--upload-pack=touch /tmp/owned"}, "git_url_not_valid"),
         ({"url": "https://name:secret@example.org/x.git"}, "git_credentials_in_url"),
