@@ -13,6 +13,7 @@ from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.engine import owner
 from kqi_hub.identity.tokens import RunTokens
+from kqi_hub.outbound import trust
 from kqi_hub.runs import store as run_store
 from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runtime import kept_secret
@@ -22,6 +23,7 @@ from kqi_hub.sources.local import LocalFolders
 from kqi_hub.storage.blobs import Blobs
 from kqi_hub.storage.store import Store
 from kqi_hub.tenants import placement
+from kqi_spawner.workload import StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class Ground:
             tokens=self.tokens,
             credentials=self.accounts.credentials,
             server=(settings.addresses and settings.addresses.inside) or settings.url,
+            authorities=_authorities(settings, self.files),
             defaults=settings.variables,
             here=placement.Platform.of(settings),
             sharing=settings.kubernetes.sharing if settings.kubernetes else frozenset(),
@@ -88,6 +91,16 @@ def _git(settings: Settings, files: Store) -> Git:
     )
     git.prepare()
     return git
+
+
+def _authorities(settings: Settings, files: Store) -> StorePath | None:
+    """Write what runs need to believe the platform's own certificate; None where any authority of the system may do."""
+    known = [path for path in (settings.outbound.ca_file, settings.server.tls_cert) if path is not None]
+    if not known:
+        return None
+    place = StorePath("authorities.pem")
+    trust.write_certificates(known, files.path(place))
+    return place
 
 
 async def _frozen(scope: Scope, ids: Iterable[int]) -> set[int]:

@@ -44,6 +44,7 @@ class Preparation:
     credentials: Credentials
     here: placement.Platform
     server: str  # address under which workloads reach the platform
+    authorities: StorePath | None = None  # what they believe its certificate by, beside those of their image
     defaults: Mapping[str, str] = field(default_factory=dict)
     sharing: frozenset[str] = frozenset()  # tenants whose workloads share files with the platform by its group
     _fetching: dict[int, asyncio.Future[None]] = field(default_factory=dict)  # commits on their way, by run
@@ -77,6 +78,7 @@ class Preparation:
             nodes=given.nodes,
             shm_mib=given.shm_mib,
             shared=shared,
+            authorities=self.authorities,
             defaults=self.defaults,
         )
 

@@ -44,6 +44,8 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
     pair = ("--tls-cert", str(tmp_path / "pem"), "--tls-key", str(tmp_path / "pem"))
     assert "cannot be used" in refused(*pair, state=state)
     assert "without TLS" in refused("--bind", "0.0.0.0", state=state)
+    for address in ("0.0.0.0", "192.0.2.1", "::"):
+        assert "--public-url https://" in refused("--bind", address, "--plain-http", state=state)
     (tmp_path / "bin").mkdir()
     for name in ("setpriv", "flock", "sh"):
         found = subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()
