@@ -137,7 +137,8 @@ class RunService:
             raise Conflict("run_active", kind=kind.value, id=number)
         children = await store.children(scope, run.key)
         if children:
-            raise Conflict("run_is_parent", kind=kind.value, id=number, child=f"{children[0][0]} {children[0][1]}")
+            child_kind, child = children[0]
+            raise Conflict("run_is_parent", kind=kind.value, id=number, child_kind=child_kind, child=child)
         await store.leave_children(scope, run.key)
         await scope.delete(await store.row(scope, kind, number))
         if run.dataset is not None and run.version is not None:
