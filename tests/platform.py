@@ -60,7 +60,7 @@ class Platform:
             shutil.rmtree(self.state, ignore_errors=True)
 
     def start(self) -> None:
-        self._seed()
+        self.seed()
         # Of this start: the lines of a process that was killed may come to an end after the next has begun.
         ready, environment_ready = threading.Event(), threading.Event()
         words = [PROGRAM, "up", "--state", self.state, "--port", str(self.port)]
@@ -163,7 +163,7 @@ class Platform:
         ready.set()
         environment_ready.set()
 
-    def _seed(self) -> None:
+    def seed(self) -> None:
         """Link in what a fresh state would take half a minute to make; nobody writes to it."""
         made = _made_once()
         for name in ("proxy", "environments/.built"):

@@ -34,7 +34,7 @@ class Server(_Section):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     plain_http: bool = False  # must be said to bind another address than loopback without TLS
-    public_url: str = ""  # empty: made of bind and port
+    public_url: str = ""  # empty: made of bind and port, which nobody else than this machine reaches
     subdomain_host: str = ""
 
 
@@ -114,8 +114,8 @@ class Limits(_Section):
 
 
 class Sources(_Section):
-    local_paths: bool = True  # git repositories that are folders of this machine
-    timeout_s: float = Field(default=60, gt=0)
+    local_folders: list[Path] = []  # where repositories of this machine lie that everybody may read
+    timeout_s: float = Field(default=3600, gt=0)  # of one fetch, which ends earlier where nothing comes
     key_servers: list[KeyServer] = KEY_SERVERS  # where people's SSH keys are fetched from by name
 
 
@@ -182,7 +182,7 @@ class Settings(_Section):
         """The address that people open, without a slash at the end."""
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
-        host = "127.0.0.1" if self.server.bind in {"0.0.0.0", "::"} else self.server.bind  # noqa: S104 - compared, not bound
+        host = f"[{self.server.bind}]" if ":" in self.server.bind else self.server.bind
         return f"{'https' if self.server.tls_cert else 'http'}://{host}:{self.server.port}"
 
     @property
@@ -285,6 +285,8 @@ def _check_exposure(settings: Settings) -> None:
     loopback = server.bind == "localhost" or server.bind.startswith("127.") or server.bind == "::1"
     if not loopback and not server.tls_cert and not server.plain_http:
         raise ConfigError("config_plain_http", bind=server.bind)
+    if not loopback and not server.public_url:
+        raise ConfigError("config_no_public_url", bind=server.bind)
 
 
 def _check_volumes(settings: Settings) -> None:

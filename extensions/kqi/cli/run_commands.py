@@ -203,7 +203,8 @@ def follow_to_end(session: Session, word: str, run_id: int) -> None:
     if session.out.machine:
         session.out.json(ended.model_dump(mode="json"))
     else:
-        session.out.tell("cli.run.ended", run=ended.id, phase=phase_text(ended.phase), message=ended.message)
+        said = " ".join(filter(None, (ended.explanation, ended.message)))
+        session.out.tell("cli.run.ended", run=ended.id, phase=phase_text(ended.phase), message=said)
     leave_with(ended)
 
 
@@ -223,6 +224,7 @@ def rows(run: Run) -> list[tuple[str, Cell]]:
         ("cli.field.id", run.id),
         ("cli.field.title", run.title),
         ("cli.field.phase", phase_text(run.phase)),
+        ("cli.field.reason", run.explanation),
         ("cli.field.message", run.message),
         ("cli.field.queue", queue),
         ("cli.field.exit_code", run.exit_code),

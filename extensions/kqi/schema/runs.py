@@ -146,6 +146,7 @@ class Run(Wire):
     name: str
     phase: Phase
     reason: str | None
+    explanation: str = ""  # what the reason means, in the reader's language
     message: str
     queue: Queue | None
     command: str

@@ -1,12 +1,13 @@
 """Decide which waiting requests may start. Pure.
 
 The queue is first in, first out: a request that must wait for resources keeps what it needs aside, so that a later one
-goes first only where that cannot delay it. One that waits for a limit of its own tenant or person holds nobody else up.
+goes first only where that cannot delay it. One that waits for a limit of its own tenant or person holds nobody else up,
+nor does one that needs more than there is in all, since cards failed or the configuration changed.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kqi_spawner.status import Capacity
@@ -103,13 +104,13 @@ def admit(
     queue: Sequence[Request], held: Sequence[Held], capacity: Capacity, limits: Limits
 ) -> tuple[list[Admitted], list[Waiting]]:
     """Return who starts, with which cards, and why each of the others waits; both in the order of `queue`."""
-    free = unreserved(held, capacity)
+    whole = unreserved([], capacity)
+    free = unheld = unreserved(held, capacity)  # of what is unheld, some is put aside
     tenants = Counter(item.tenant for item in held)
     sums = _sums(held)
     people = Counter(item.person for item in held)
     starts: list[Admitted] = []
     waits: list[Waiting] = []
-    aside = False
     for request in queue:
         of_tenant = limits.of_tenants.get(request.tenant, Most())
         many = limits.per_tenant is not None and tenants[request.tenant] >= limits.per_tenant
@@ -119,16 +120,18 @@ def admit(
         if limits.per_person is not None and people[request.person] >= limits.per_person:
             waits.append(Waiting(holder=request.holder, why=Wait.PERSON_LIMIT))
             continue
+        never = fits_at_all(request.ask, capacity)
+        if never is not None:
+            waits.append(Waiting(holder=request.holder, why=never))
+            continue
         short = _short(request.ask, free)
         if short is not None:
             # What is short now may be short only because an earlier request has it put aside.
-            without_aside = _short(request.ask, _after(held, starts, queue, capacity)) if aside else short
-            waits.append(Waiting(holder=request.holder, why=short if without_aside else Wait.TURN))
-            free = _put_aside(request.ask, free, capacity)
-            aside = True
+            waits.append(Waiting(holder=request.holder, why=short if _short(request.ask, unheld) else Wait.TURN))
+            free = _put_aside(request.ask, free, whole)
             continue
         cards = _cards(request.ask, free)
-        free = _minus(request.ask, cards, free)
+        free, unheld = _minus(request.ask, cards, free), _minus(request.ask, cards, unheld)
         tenants[request.tenant] += 1
         sums[request.tenant] = _plus(sums.get(request.tenant, _NOTHING), request.ask)
         people[request.person] += 1
@@ -193,9 +196,9 @@ def _minus(ask: Ask, cards: Sequence[Gpu], free: _Free) -> _Free:
     return _Free(free.cpu_milli - ask.cpu_milli, free.memory_mib - ask.memory_mib, left)
 
 
-def _put_aside(ask: Ask, free: _Free, capacity: Capacity) -> _Free:
+def _put_aside(ask: Ask, free: _Free, whole: _Free) -> _Free:
     """Keep for a waiting request what is free of what it needs: of every kind of card that may come to suffice."""
-    kinds = Counter(card.kind for card in unreserved([], capacity).gpus)
+    kinds = Counter(card.kind for card in whole.gpus)
     usable = [
         card
         for kind, count in kinds.items()
@@ -203,10 +206,3 @@ def _put_aside(ask: Ask, free: _Free, capacity: Capacity) -> _Free:
         for card in [card for card in free.gpus if card.kind == kind][: ask.gpus]
     ]
     return _minus(ask, usable, free)
-
-
-def _after(held: Sequence[Held], starts: Sequence[Admitted], queue: Sequence[Request], capacity: Capacity) -> _Free:
-    """Return what is free after those that start, with nothing put aside."""
-    asks = {request.holder: request for request in queue}
-    begun = [Held(tenant=0, person=0, ask=replace(asks[start.holder].ask), gpus=start.gpus) for start in starts]
-    return unreserved([*held, *begun], capacity)

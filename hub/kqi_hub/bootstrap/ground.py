@@ -13,14 +13,17 @@ from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.engine import owner
 from kqi_hub.identity.tokens import RunTokens
+from kqi_hub.outbound import trust
 from kqi_hub.runs import store as run_store
 from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runtime import kept_secret
 from kqi_hub.settings import Settings
 from kqi_hub.sources.git import Git
+from kqi_hub.sources.local import LocalFolders
 from kqi_hub.storage.blobs import Blobs
 from kqi_hub.storage.store import Store
 from kqi_hub.tenants import placement
+from kqi_spawner.workload import StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Ground:
             tokens=self.tokens,
             credentials=self.accounts.credentials,
             server=(settings.addresses and settings.addresses.inside) or settings.url,
+            authorities=_authorities(settings, self.files),
             defaults=settings.variables,
             here=placement.Platform.of(settings),
             sharing=settings.kubernetes.sharing if settings.kubernetes else frozenset(),
@@ -77,13 +81,26 @@ def _git(settings: Settings, files: Store) -> Git:
     git = Git(
         home=settings.state / "git",
         timeout_s=settings.sources.timeout_s,
-        local_paths=settings.sources.local_paths,
+        local=LocalFolders(
+            allowed=settings.sources.local_folders,
+            closed=[settings.state, settings.store, *(volume.path for volume in settings.volumes if volume.path)],
+        ),
         owner=files.owner,
         ca_file=settings.outbound.ca_file,
         proxies=settings.proxies,
     )
     git.prepare()
     return git
+
+
+def _authorities(settings: Settings, files: Store) -> StorePath | None:
+    """Write what runs need to believe the platform's own certificate; None where any authority of the system may do."""
+    known = [path for path in (settings.outbound.ca_file, settings.server.tls_cert) if path is not None]
+    if not known:
+        return None
+    place = StorePath("authorities.pem")
+    trust.write_certificates(known, files.path(place))
+    return place
 
 
 async def _frozen(scope: Scope, ids: Iterable[int]) -> set[int]:

@@ -25,9 +25,11 @@ def up(  # noqa: PLR0913 - one parameter for each option
     port: Annotated[int | None, typer.Option(help=t("help.port"))] = None,
     tls_cert: Annotated[Path | None, typer.Option(help=t("help.tls_cert"))] = None,
     tls_key: Annotated[Path | None, typer.Option(help=t("help.tls_key"))] = None,
+    public_url: Annotated[str | None, typer.Option("--public-url", help=t("help.public_url"))] = None,
     plain_http: Annotated[bool, typer.Option("--plain-http", help=t("help.plain_http"))] = False,
 ) -> None:
-    server = {"bind": bind, "port": port, "tls_cert": tls_cert, "tls_key": tls_key, "plain_http": plain_http or None}
+    server = {"bind": bind, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    server |= {"public_url": public_url, "plain_http": plain_http or None}
     with plainly():
         settings = settings_of(config, state, server=server)
         of_this_machine(settings)

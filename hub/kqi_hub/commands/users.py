@@ -19,7 +19,7 @@ from kqi_hub.commands.console import Config, State, plainly, settings_of, t
 from kqi_hub.db.engine import Database
 from kqi_hub.directory.local import password_fault, set_password
 from kqi_hub.directory.one_time import one_time_password
-from kqi_hub.errors import Conflict, Invalid, NotFound
+from kqi_hub.errors import ConfigError, Conflict, Invalid, NotFound
 from kqi_hub.identity import people
 from kqi_hub.identity.policy import ADMINISTRATOR
 from kqi_hub.identity.rows import LocalAccountRow, PersonRow
@@ -133,6 +133,8 @@ def _password(settings: Settings, from_stdin: bool) -> tuple[Secret, bool]:
 
 def _with_database(work: Work, state: State, config: Config) -> None:
     async def run(settings: Settings) -> None:
+        if not platform_state.is_there(settings):
+            raise ConfigError("no_platform_here", path=settings.state)
         prepare_folders(settings)
         await asyncio.to_thread(platform_state.migrate_database, settings)
         database = Database.of(settings)

@@ -93,7 +93,7 @@ class DataSweep:
         # once more when nobody can reach the file any longer, and a sender who comes later finds none and writes it.
         async with self.database.write() as session:
             left = await self._orphans(Scope(session), orphans)
-            return await asyncio.to_thread(lambda: sum(self.blobs.remove(sha256, before) for sha256 in left))
+            return await asyncio.to_thread(self.blobs.remove_each, left, before)
 
     async def _orphans(self, scope: Scope, hashes: Sequence[str]) -> list[str]:
         used = set(await scope.all(select(StagedRow.sha256).where(StagedRow.sha256.in_(hashes))))

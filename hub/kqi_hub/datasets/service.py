@@ -55,21 +55,24 @@ class DatasetService:
         return await self.get(scope, dataset)
 
     async def replace(self, scope: TenantScope, dataset: int, entries: Entries) -> Dataset:
-        """Change what the current version holds. Raises Conflict once a run has used it."""
+        """Change what the current version holds. Raises Conflict once a training has used it.
+
+        It keeps its number, by which notebooks know it.
+        """
         row = await store.row_to_change(scope, dataset)
         old = await store.version_row(scope, dataset, row.current)
         if old.frozen:
             raise Conflict("dataset_frozen", id=dataset, version=row.current)
-        changed = await self.add_version(scope, dataset, entries)
-        await store.drop_version(scope, old)
-        return changed
+        await self._check_next(scope, row, entries)
+        row.changed_at = now()
+        await self._put_in_place(scope, row, old, entries)
+        await record(scope, "dataset.version", f"dataset/{dataset}", version=row.current)
+        return await self.get(scope, dataset)
 
     async def add_version(self, scope: TenantScope, dataset: int, entries: Entries) -> Dataset:
         """Make a further version the current one; earlier ones stay as they are."""
         row = await store.row_to_change(scope, dataset)
-        if (FLAT in entries) != row.flat:
-            raise Conflict("dataset_other_shape", id=dataset)
-        await self._check(scope, row.tenant_id, entries, held=await store.held(scope, dataset))
+        await self._check_next(scope, row, entries)
         row.current = await store.next_number(scope, dataset)
         row.changed_at = now()
         await self._add_version(scope, row, entries, row.current)
@@ -89,11 +92,7 @@ class DatasetService:
         whole = Scope(scope.session)  # who may change the data need not see the datasets that hold it
         for old in await store.holding(whole, data):
             dataset = await store.row(whole, old.dataset_id)
-            number, old.number = old.number, -old.number
-            await whole.flush()
-            # A row of its own, so that a layout that is under way cannot pass for this one.
-            await self._add_version(whole, dataset, json.loads(old.entries), number)
-            await store.drop_version(whole, old)
+            await self._put_in_place(whole, dataset, old, json.loads(old.entries))
 
     async def delete(self, scope: TenantScope, dataset: int) -> None:
         row = await store.row_to_change(scope, dataset)
@@ -109,9 +108,16 @@ class DatasetService:
 
     async def thaw(self, scope: Scope, dataset: int, number: int) -> None:
         """Let a version change again, when the last run that used it is gone."""
-        row = await store.version_row(scope, dataset, number)
-        row.frozen = False
-        await scope.flush()
+        row = await store.find_version(scope, dataset, number)
+        if row is not None:
+            row.frozen = False
+            await scope.flush()
+
+    async def standing(self, scope: Scope, dataset: int, number: int | None) -> int:
+        """Return the number, or the current one where that version is gone, as replacing entries once did to it."""
+        if number is not None and await store.find_version(scope, dataset, number) is not None:
+            return number
+        return (await store.row(scope, dataset)).current
 
     async def data_types(self, scope: TenantScope) -> list[str]:
         tenant = await scope.session.get_one(TenantRow, scope.tenant)
@@ -141,6 +147,20 @@ class DatasetService:
         )
         await scope.add(row)
         await scope.add(*[EntryRow(version_id=row.id, data_id=data) for data in sorted(distinct)])
+
+    async def _put_in_place(self, scope: Scope, dataset: DatasetRow, old: VersionRow, entries: Entries) -> None:
+        """Let a version of the same number, to be laid out anew, be where `old` is."""
+        number, old.number = old.number, -old.number
+        await scope.flush()
+        # A row of its own, so that a layout that is under way cannot pass for this one.
+        await self._add_version(scope, dataset, entries, number)
+        await store.drop_version(scope, old)
+
+    async def _check_next(self, scope: TenantScope, dataset: DatasetRow, entries: Entries) -> None:
+        """Raise a KqiError for what the dataset cannot hold next."""
+        if (FLAT in entries) != dataset.flat:
+            raise Conflict("dataset_other_shape", id=dataset.id)
+        await self._check(scope, dataset.tenant_id, entries, held=await store.held(scope, dataset.id))
 
     async def _check(
         self, scope: TenantScope, tenant: int, entries: Entries, *, held: Collection[int] = frozenset()

@@ -82,9 +82,13 @@ async def row_to_change(scope: TenantScope, dataset: int) -> DatasetRow:
     return found
 
 
-async def version_row(scope: Scope, dataset: int, number: int) -> VersionRow:
+async def find_version(scope: Scope, dataset: int, number: int) -> VersionRow | None:
     query = select(VersionRow).where(VersionRow.dataset_id == dataset, VersionRow.number == number)
-    found = await scope.one_or_none(query)
+    return await scope.one_or_none(query)
+
+
+async def version_row(scope: Scope, dataset: int, number: int) -> VersionRow:
+    found = await find_version(scope, dataset, number)
     if found is None:
         raise NotFound("dataset version", f"{dataset}:{number}")
     return found

@@ -183,6 +183,14 @@ async def set_password(session: AsyncSession, person: int, password: Secret, *, 
     await session.flush()
 
 
+async def is_one_time(session: AsyncSession, name: str, password: Secret) -> bool:
+    """Return whether this password opens the account, and only to be changed."""
+    account = await _account(session, name)
+    if account is None or not account.must_change:
+        return False
+    return await asyncio.to_thread(_verify, account.password_hash, password)
+
+
 async def _remember(session: AsyncSession, account: LocalAccountRow) -> None:
     """Keep as many former passwords as a rule may ask for: a rule that comes later holds at once."""
     session.add(FormerPasswordRow(person_id=account.person_id, password_hash=account.password_hash))

@@ -13,13 +13,16 @@ LANGUAGES = ("en", "ja", "zh")
 NAMES = {"en": "English", "ja": "日本語", "zh": "中文"}
 # Keeps the language that a browser chose, before and after signing in.
 COOKIE = "kqi-language"
+# What is given by these names is a word of ours, where the catalogue has it.
+_WORDS = {"kind": "kind", "child_kind": "kind", "phase": "phase"}
 _FOLDER = Path(__file__).parent / "locale"
 
 
 def text(key: str, language: str = "en", params: Mapping[str, object] | None = None) -> str:
     """Return the text of `key` with `params` filled in; the key itself where the catalogue has none."""
     template = catalogue(language).get(key) or catalogue("en").get(key) or key
-    return template.format_map(_Lenient({name: _said(value, language) for name, value in (params or {}).items()}))
+    said = {name: _said(name, value, language) for name, value in (params or {}).items()}
+    return template.format_map(_Lenient(said))
 
 
 def choose(accept_language: str, preferred: str | None = None) -> str:
@@ -48,8 +51,10 @@ def catalogue(language: str) -> Mapping[str, str]:
     return texts
 
 
-def _said(value: object, language: str) -> object:
-    return value.said(language) if isinstance(value, Phrase) else value
+def _said(name: str, value: object, language: str) -> object:
+    if isinstance(value, Phrase):
+        return value.said(language)
+    return catalogue(language).get(f"{_WORDS[name]}.{value}", value) if name in _WORDS else value
 
 
 class _Lenient(dict[str, object]):

@@ -1,13 +1,19 @@
 """Whose certificates are believed: the authorities of the system, and those an administrator adds."""
 
 import os
+import re
+import secrets
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 
 import certifi
 
 # Where distributions keep what their administrators trust, in one file.
 _OF_SYSTEMS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+_CERTIFICATE = re.compile(
+    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.*?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL
+)
 
 
 def context(ca_file: Path | None) -> ssl.SSLContext:
@@ -20,8 +26,13 @@ def context(ca_file: Path | None) -> ssl.SSLContext:
 
 def write_bundle(ca_file: Path, target: Path) -> None:
     """Write one file with all of them, for programs that take no more than one."""
-    building = target.with_suffix(".building")
-    building.write_bytes(Path(_of_the_system()).read_bytes() + b"\n" + ca_file.read_bytes())
+    write_certificates((Path(_of_the_system()), ca_file), target)
+
+
+def write_certificates(files: Iterable[Path], target: Path) -> None:
+    """Write the certificates of all files into one that everybody may read, and no key that lies beside them."""
+    building = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    building.write_bytes(b"\n".join(found for path in files for found in _CERTIFICATE.findall(path.read_bytes())))
     building.chmod(0o644)
     os.replace(building, target)
 

@@ -18,7 +18,7 @@ from kqi_hub.identity.rows import TenantRow
 from kqi_hub.identity.tokens import RunTokens
 from kqi_hub.runs.kinds import Inputs
 from kqi_hub.runs.kinds.inputs import Parent, Tree
-from kqi_hub.runs.model import Kind, Run, folder
+from kqi_hub.runs.model import Kind, Run, Source, folder
 from kqi_hub.settings import Volume
 from kqi_hub.sources import archive
 from kqi_hub.sources.git import Git
@@ -44,8 +44,10 @@ class Preparation:
     credentials: Credentials
     here: placement.Platform
     server: str  # address under which workloads reach the platform
+    authorities: StorePath | None = None  # what they believe its certificate by, beside those of their image
     defaults: Mapping[str, str] = field(default_factory=dict)
     sharing: frozenset[str] = frozenset()  # tenants whose workloads share files with the platform by its group
+    _fetching: dict[int, asyncio.Future[None]] = field(default_factory=dict)  # commits on their way, by run
 
     async def inputs(self, run: Run) -> Inputs:
         """Make the run's folders and return what its recipe needs. Raises NotReady, or a KqiError that ends the run."""
@@ -76,8 +78,15 @@ class Preparation:
             nodes=given.nodes,
             shm_mib=given.shm_mib,
             shared=shared,
+            authorities=self.authorities,
             defaults=self.defaults,
         )
+
+    def give_up(self, run: Run) -> None:
+        """End what may take long of bringing its inputs, because it is to stop."""
+        fetching = self._fetching.pop(run.key, None)
+        if fetching is not None:
+            fetching.cancel()
 
     async def _given(self, run: Run) -> "_Given":
         """Return what an administrator gives the tenant: volumes of the settings, and what its own settings say."""
@@ -124,10 +133,23 @@ class Preparation:
         if run.source is None:
             self.files.folder(run.folder / "git")
         elif run.source.kind == "git":
-            access = await self.credentials.git(run.person_id, run.source.url)
-            await self.git.clone(run.source.url, run.source.commit, target, access)
+            await self._fetched(run, run.source, target)
         else:
             await asyncio.to_thread(self._unpack, run.source.sha256, target)
+
+    async def _fetched(self, run: Run, source: Source, target: Path) -> None:
+        """Bring a commit. Raises NotReady if the run is given up meanwhile."""
+        access = await self.credentials.git(run.person_id, source.url)
+        fetching = asyncio.ensure_future(self.git.clone(source.url, source.commit, target, access))
+        self._fetching[run.key] = fetching
+        try:
+            await fetching
+        except asyncio.CancelledError as error:
+            if run.key in self._fetching:
+                raise
+            raise NotReady from error
+        finally:
+            self._fetching.pop(run.key, None)
 
     def _unpack(self, sha256: str, target: Path) -> None:
         with self.blobs.open(sha256) as file:

@@ -119,6 +119,8 @@ class Reconciler:
             return
         if run.key in self._working:
             self._missed.add(run.workload)
+            if run.stop:
+                self.preparation.give_up(run)
         else:
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 

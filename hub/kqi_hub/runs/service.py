@@ -59,9 +59,7 @@ class RunService:
 
     async def submit(self, scope: TenantScope, wanted: Wanted) -> Run:
         """Record a run, freeze its dataset, and reserve what it needs or queue it."""
-        self.admission.check(wanted.ask)
-        notebook = wanted.kind is Kind.NOTEBOOK
-        await self.admission.check_tenant(scope, scope.tenant, wanted.ask, notebook=notebook)
+        await self._check_ask(scope, scope.tenant, wanted.ask, wanted.kind)
         check_texts(wanted.command, wanted.environment)
         version = await self._version(scope, wanted)
         parents = [await self._parent(scope, number) for number in dict.fromkeys(wanted.parents)]
@@ -81,11 +79,15 @@ class RunService:
 
     async def start_again(self, scope: TenantScope, kind: Kind, number: int) -> Run:
         """Queue an ended notebook again; one that is at work is answered as it is."""
-        await store.check_change(scope, kind, number)
+        ask = _ask(await store.check_change(scope, kind, number))
         run = await store.one(scope, kind, number)
         if run.phase not in ENDED:
             return run
-        fresh = {"attempt": run.attempt + 1, "stop": None, "exit_code": None, "started_at": None, "finished_at": None}
+        await self._check_ask(scope, run.tenant_id, ask, kind)
+        fresh: dict[str, object] = dict.fromkeys(("stop", "exit_code", "started_at", "finished_at"))
+        fresh["attempt"] = run.attempt + 1
+        if run.dataset is not None:
+            fresh["version"] = await self.datasets.standing(Scope(scope.session), run.dataset, run.version)
         if not await store.move(scope, run, Phase.QUEUED, values=fresh):
             raise Conflict("run_changed", kind=kind.value, id=number)
         await record(scope, run.tenant_id, "run.start_again", f"{kind.value}/{number}")
@@ -135,7 +137,8 @@ class RunService:
             raise Conflict("run_active", kind=kind.value, id=number)
         children = await store.children(scope, run.key)
         if children:
-            raise Conflict("run_is_parent", kind=kind.value, id=number, child=f"{children[0][0]} {children[0][1]}")
+            child_kind, child = children[0]
+            raise Conflict("run_is_parent", kind=kind.value, id=number, child_kind=child_kind, child=child)
         await store.leave_children(scope, run.key)
         await scope.delete(await store.row(scope, kind, number))
         if run.dataset is not None and run.version is not None:
@@ -169,9 +172,14 @@ class RunService:
             await store.note(whole, start.holder, Phase.PREPARING)
         return len(starts)
 
+    async def _check_ask(self, scope: Scope, tenant: int, ask: Ask, kind: Kind) -> None:
+        """Raise Invalid for what could never be given."""
+        self.admission.check(ask)
+        await self.admission.check_tenant(scope, tenant, ask, notebook=kind is Kind.NOTEBOOK)
+
     async def _queue(self, scope: TenantScope, row: RunRow) -> None:
-        ask = Ask(cpu_milli=row.cpu_milli, memory_mib=row.memory_mib, gpus=row.gpus, gpu_kind=row.gpu_kind)
-        await self.admission.ask(scope, Request(holder=row.key, tenant=row.tenant_id, person=row.created_by, ask=ask))
+        request = Request(holder=row.key, tenant=row.tenant_id, person=row.created_by, ask=_ask(row))
+        await self.admission.ask(scope, request)
         await self.admit(scope)
 
     async def _version(self, scope: TenantScope, wanted: Wanted) -> Version | None:
@@ -208,6 +216,10 @@ async def counts(scope: Scope) -> dict[str, int]:
     """Return how many runs are in each phase."""
     rows = (await scope.execute(select(RunRow.phase, func.count()).group_by(RunRow.phase))).all()
     return {phase: count for phase, count in rows}
+
+
+def _ask(row: RunRow) -> Ask:
+    return Ask(cpu_milli=row.cpu_milli, memory_mib=row.memory_mib, gpus=row.gpus, gpu_kind=row.gpu_kind)
 
 
 def _row(scope: TenantScope, wanted: Wanted, number: int) -> RunRow:

@@ -17,6 +17,7 @@ def to_wire(run: Run, place: Place | None, language: str) -> schema.Run:
         name=run.name,
         phase=run.phase,
         reason=run.reason,
+        explanation=explanation(run, language),
         message=run.message,
         queue=_queue(place, language) if place else None,
         command=run.command,
@@ -47,6 +48,15 @@ def to_wire(run: Run, place: Place | None, language: str) -> schema.Run:
 
 def several(runs: Mapping[int, Run], places: Mapping[int, Place], language: str) -> dict[int, schema.Run]:
     return {key: to_wire(run, places.get(key), language) for key, run in runs.items()}
+
+
+def explanation(run: Run, language: str) -> str:
+    """Return what the reason of its end means, nothing where there is none."""
+    if run.reason is None:
+        return ""
+    asked = {"exit_code": run.exit_code, "memory_gb": f"{run.memory_mib / 1024:g}", "image": run.image}
+    said = text(f"reason.{run.reason}", language, asked)
+    return said if said != f"reason.{run.reason}" else text("reason.other", language, {"code": run.reason})
 
 
 def address(run: Run) -> str | None:

@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kqi_hub.accounts.credentials import GitAccess
 from kqi_hub.errors import Invalid, Unavailable
 from kqi_hub.outbound import trust
+from kqi_hub.sources.local import LocalFolders
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -20,6 +22,9 @@ _REMOTE = re.compile(r"(?:https?|git|ssh)://[^\s]+")
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _MAX_OUTPUT = 20_000
+_ASKED_S = 60.0  # for an answer that somebody waits for
+# A server may compute for long and keep the line open with a byte or two; one that sends less than this is gone.
+_STALLED = ("-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=120")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +39,8 @@ class Git:
     """`owner` is the account that git runs as, where the platform runs as root; `home` is an empty folder of ours."""
 
     home: Path
-    timeout_s: float
-    local_paths: bool
+    timeout_s: float  # of one fetch, which ends earlier where nothing comes
+    local: LocalFolders
     owner: tuple[int, int] | None = None
     proxies: Mapping[str, str] = field(default_factory=dict)  # variables by which this site reaches others
     ca_file: Path | None = None  # authorities to believe beside those of the system
@@ -53,8 +58,7 @@ class Git:
         self, url: str, branch: str | None, commit: str | None, access: GitAccess | None = None
     ) -> Resolved:
         """Return the full commit. A commit wins over a branch; neither means the repository's default branch."""
-        self.check(url)
-        at = _Remote(url, access)
+        at = await self._at(url, access)
         if commit:
             return Resolved(commit=await self._commit(at, commit.strip()), branch=branch or "", rule="commit")
         if branch:
@@ -71,8 +75,7 @@ class Git:
 
     async def clone(self, url: str, commit: str, target: Path, access: GitAccess | None = None) -> None:
         """Bring `commit` with its submodules to `target`, which must not exist. Whole or not at all."""
-        self.check(url)
-        at = _Remote(url, access)
+        at = await self._at(url, access)
         building = target.with_name(f".{target.name}.building")
         await asyncio.to_thread(shutil.rmtree, building, ignore_errors=True)
         building.mkdir(mode=0o755)
@@ -80,27 +83,46 @@ class Git:
             os.chown(building, *self.owner)
         place = ["-C", str(building)]
         await self._run(at, [*place, "init", "--quiet"])
-        await self._run(at, [*place, "remote", "add", "origin", "--", url])
+        await self._run(at, [*place, "remote", "add", "origin", "--", at.url])
         try:
             await self._run(at, [*place, "fetch", "--quiet", "--depth=1", "origin", commit])
         except Invalid:
             # Some servers give out no single commits: take everything.
             await self._run(at, [*place, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])
         await self._run(at, [*place, "checkout", "--quiet", "--detach", commit])
-        if (building / ".gitmodules").exists():
-            await self._run(at, [*place, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"])
+        await self._submodules(at, building)
         os.replace(building, target)
 
-    def check(self, url: str) -> None:
-        """Raise Invalid for an address that git must not be given."""
-        if _REMOTE.fullmatch(url) or _SCP.fullmatch(url):
+    async def _at(self, url: str, access: GitAccess | None) -> "_Remote":
+        """Return what git is given for an address. Raises Invalid for one that it must not be given."""
+        if _is_remote(url):
+            return _Remote(url, access)
+        path = url.removeprefix("file://")
+        if not path.startswith("/") or "\0" in path:
+            raise Invalid("git_url_not_valid", url=shown(url))
+        # Never as an address: git would decode it once more.
+        return _Remote(await asyncio.to_thread(self.local.place, path), access, files=True)
+
+    async def _submodules(self, at: "_Remote", place: Path) -> None:
+        """Bring the submodules of a checkout, and theirs: of a folder of this machine only to who is in one, too."""
+        if not (place / ".gitmodules").exists():
             return
-        local = url.removeprefix("file://")
-        if local.startswith("/") and "\0" not in local and ".." not in local.split("/"):
-            if not self.local_paths:
-                raise Invalid("git_local_forbidden")
-            return
-        raise Invalid("git_url_not_valid", url=shown(url))
+        here = ["-C", str(place)]
+        at = replace(at, files=not _is_remote((await self._configured(at, place))["remote.origin.url"]))
+        await self._run(at, [*here, "submodule", "--quiet", "init"])
+        for key, url in (await self._configured(at, place)).items():
+            if at.files and key.startswith("submodule.") and key.endswith(".url") and not _is_remote(url):
+                await self._run(at, [*here, "config", key, (await self._at(url, None)).url])
+        await self._run(at, [*here, "submodule", "--quiet", "update", "--depth=1"])
+        inner = await self._run(at, [*here, "submodule", "--quiet", "foreach", "--quiet", 'printf "%s\\0" "$sm_path"'])
+        for name in inner.split("\0")[:-1]:
+            await self._submodules(at, place / name)
+
+    async def _configured(self, at: "_Remote", place: Path) -> dict[str, str]:
+        """Return what the repository at `place` has in its own configuration."""
+        listed = await self._run(at, ["-C", str(place), "config", "--local", "--null", "--list"])
+        pairs = (entry.partition("\n") for entry in listed.split("\0"))
+        return {key: value for key, _, value in pairs}
 
     async def _commit(self, at: "_Remote", commit: str) -> str:
         if _SHA.fullmatch(commit.lower()):
@@ -114,17 +136,16 @@ class Git:
         raise Invalid("git_commit_short", commit=commit)
 
     async def _remote(self, at: "_Remote", *refs: str) -> dict[str, str]:
-        output = await self._run(at, ["ls-remote", "--quiet", "--", at.url, *refs])
+        output = await self._run(at, ["ls-remote", "--quiet", "--", at.url, *refs], within_s=_ASKED_S)
         pairs = (line.split("\t", 1) for line in output.splitlines() if "\t" in line)
         return {ref: sha for sha, ref in pairs}
 
-    async def _run(self, at: "_Remote", arguments: Sequence[str]) -> str:
+    async def _run(self, at: "_Remote", arguments: Sequence[str], *, within_s: float = math.inf) -> str:
         with _offered(at.access) as offer:
             process = await asyncio.create_subprocess_exec(
                 *("git", "-c", "protocol.ext.allow=never"),
-                *("-c", f"protocol.file.allow={'always' if self.local_paths else 'never'}"),
-                *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", "-c", "http.lowSpeedTime=30"),
-                *("-c", "http.lowSpeedLimit=100", *offer.words),
+                *("-c", f"protocol.file.allow={'always' if at.files else 'never'}"),
+                *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", *_STALLED, *offer.words),
                 *arguments,
                 env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -136,7 +157,7 @@ class Git:
                 group=self.owner[1] if self.owner else None,
                 extra_groups=[] if self.owner else None,
             )
-            text = await self._ended(at, process)
+            text = await self._ended(at, process, min(within_s, self.timeout_s))
         if process.returncode != 0:
             said = _CREDENTIALS.sub("", text[-_MAX_OUTPUT:].strip().replace("\n", " "))
             if at.access is not None:
@@ -144,17 +165,17 @@ class Git:
             raise Invalid("git_failed", url=shown(at.url), message=said[-500:])
         return text
 
-    async def _ended(self, at: "_Remote", process: asyncio.subprocess.Process) -> str:
+    async def _ended(self, at: "_Remote", process: asyncio.subprocess.Process, seconds: float) -> str:
         """Return all that it said; it is killed when it takes too long."""
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), self.timeout_s)
+            output, _ = await asyncio.wait_for(process.communicate(), seconds)
         except (TimeoutError, asyncio.CancelledError) as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise Invalid("git_timeout", url=shown(at.url), seconds=self.timeout_s) from error
+            raise Invalid("git_timeout", url=shown(at.url), seconds=round(seconds)) from error
         return output.decode("utf-8", "replace")
 
     @property
@@ -180,6 +201,7 @@ class Git:
 class _Remote:
     url: str
     access: GitAccess | None
+    files: bool = False  # whether it is a folder of this machine, which git otherwise reads none of
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +230,10 @@ def _offered(access: GitAccess | None) -> Iterator[_Offer]:
         yield _Offer(("-c", f"credential.https://{access.host}.helper={helper}"), (descriptor,))
     finally:
         os.close(descriptor)
+
+
+def _is_remote(url: str) -> bool:
+    return bool(_REMOTE.fullmatch(url) or _SCP.fullmatch(url))
 
 
 def shown(url: str) -> str:

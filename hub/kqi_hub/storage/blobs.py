@@ -1,11 +1,13 @@
 """Blobs: each file's bytes once, read-only, under the SHA-256 of their content."""
 
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +33,7 @@ class Blobs:
     def __init__(self, store: Store) -> None:
         self._root = store.root / "blobs" / "sha256"
         self.incoming = store.root / "uploads"
+        self._lock = store.root / "blobs.lock"
 
     def path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256
@@ -85,6 +88,22 @@ class Blobs:
     def old(self, prefix: str, before: datetime) -> list[str]:
         """Return the blobs of a folder that were not sent since `before`."""
         return [name for name in _older(self._root / prefix, before) if len(name) == 64]
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Have no blob removed meanwhile, by no process."""
+        with self._lock.open("a+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
+    def remove_each(self, hashes: Iterable[str], before: datetime) -> int:
+        """Remove those that were not sent since `before`, none while somebody has all kept; return how many."""
+        with self._lock.open("a+b") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
+            return sum(self.remove(sha256, before) for sha256 in hashes)
 
     def remove(self, sha256: str, before: datetime) -> bool:
         """Remove a blob that was not sent since `before`. The caller knows that nothing refers to it, and is alone."""

@@ -1,5 +1,6 @@
 """Ports: the public one as configured, the inner ones chosen once and kept, because running servers know them."""
 
+import errno
 import secrets
 import socket
 
@@ -37,20 +38,30 @@ def choose(settings: Settings) -> Runtime:
 
 
 def check_public(settings: Settings) -> None:
-    """Raises ConfigError when the address for people cannot be had."""
-    if not _free(settings.server.bind, settings.server.port):
-        raise ConfigError("port_in_use", port=settings.server.port, bind=settings.server.bind)
+    """Raises ConfigError when the address for people cannot be had, and says why."""
+    server = settings.server
+    try:
+        _bind(server.bind, server.port)
+    except PermissionError as error:
+        raise ConfigError("port_not_allowed", port=server.port) from error
+    except OSError as error:
+        code = "port_in_use" if error.errno == errno.EADDRINUSE else "address_not_here"
+        raise ConfigError(code, port=server.port, bind=server.bind) from error
 
 
 def _free(host: str, port: int) -> bool:
+    try:
+        _bind(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _bind(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        probe.bind((host, port))
 
 
 def _drawn(taken: set[int]) -> int:

@@ -8,6 +8,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from kqi_hub.db.sqlite import SqliteFile
 from kqi_hub.engine import owner
 from kqi_hub.errors import ConfigError, Conflict
 from kqi_hub.settings import Settings
-from kqi_hub.storage.blobs import file_sha256
+from kqi_hub.storage.blobs import Blobs, file_sha256
+from kqi_hub.storage.store import Store
 from kqi_hub.supervisor import lock
 from kqi_hub.supervisor.dump import dump, is_empty, undump
 from kqi_hub.supervisor.unpack import Owners, Packer, Unsafe, unpack
@@ -38,7 +40,7 @@ def backup(settings: Settings, target: Path, *, with_store: bool) -> int:
     try:
         descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3) as archive:
+            with _blobs_kept(settings), tarfile.open(fileobj=file, mode="w:gz", compresslevel=3) as archive:
                 _add_all(settings, archive, with_store)
             file.flush()
             os.fsync(file.fileno())
@@ -78,6 +80,11 @@ def restore(settings: Settings, source: Path, *, force: bool) -> None:
             (state / name).chmod(0o700)
 
 
+def _blobs_kept(settings: Settings) -> AbstractContextManager[None]:
+    """What the databases name, and what the manifest lists, is to be there until it is packed."""
+    return Blobs(Store(settings.store)).kept() if settings.store.exists() else nullcontext()
+
+
 def _check_empty(settings: Settings, place: Place) -> None:
     if any((settings.state / name).exists() for name in ("kqi.sqlite", "secrets/service-token")):
         raise Conflict("restore_not_empty", path=settings.state)
@@ -88,7 +95,7 @@ def _check_empty(settings: Settings, place: Place) -> None:
 def _add_all(settings: Settings, archive: tarfile.TarFile, with_store: bool) -> None:
     packer = Packer(archive)
     with tempfile.TemporaryDirectory(dir=settings.state / "run") as folder:
-        # The databases first: what they name is in the store by then, and stays there.
+        # The databases first: what they name is in the store by then, and stays there while the blobs are kept.
         copies = _copy_databases(settings, Path(folder))
         _add_text(archive, _MANIFEST, json.dumps(_manifest(settings, copies, with_store), indent=1))
         for name, copy in copies.items():

@@ -47,7 +47,7 @@ class Child:
                 began = loop.time()
                 how = await self._run()
                 failures = 0 if self._asked or loop.time() - began > _STEADY_S else failures + 1
-                pause = _BACK_OFF_S[min(failures, len(_BACK_OFF_S)) - 1] if failures else 0.0
+                pause = back_off_s(failures)
                 self._asked = False
                 self.say(self.name, text("setup.child_ended", self.language, {"how": how, "seconds": f"{pause:g}"}))
                 await asyncio.sleep(pause)
@@ -76,14 +76,18 @@ class Child:
                 # Ctrl-C of the terminal is for the supervisor, which then ends its children in order.
                 start_new_session=True,
             )
-        except OSError as error:
+            self._note(self.process.pid)
+        except OSError as error:  # also of a full disk: what nobody could end later is not left running
+            await self._end()
             return str(error)
-        temporary = self.pid_file.with_suffix(".new")
-        temporary.write_text(f"{self.process.pid} {started(self.process.pid)}", "utf-8")
-        os.replace(temporary, self.pid_file)
         await self._relay(self.process)
         code = await self.process.wait()
         return f"exit {code}" if code >= 0 else signal.Signals(-code).name
+
+    def _note(self, pid: int) -> None:
+        temporary = self.pid_file.with_suffix(".new")
+        temporary.write_text(f"{pid} {started(pid)}", "utf-8")
+        os.replace(temporary, self.pid_file)
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101 - asked for above
@@ -111,6 +115,11 @@ class Child:
                 process.kill()
             await process.wait()
         self.pid_file.unlink(missing_ok=True)
+
+
+def back_off_s(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row."""
+    return _BACK_OFF_S[min(failures, len(_BACK_OFF_S)) - 1] if failures else 0.0
 
 
 def end_stale(folder: Path) -> list[int]:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from kqi_hub.db.revision import HEAD
 from kqi_hub.settings import Settings
-from kqi_hub.supervisor.account import FirstAccount
+from kqi_hub.supervisor.account import FirstAccount, initial_password
 
 
 class Ground:
@@ -23,8 +23,8 @@ class Ground:
             await asyncio.to_thread(_state().migrate_database, self._settings)
 
     async def first_account(self) -> FirstAccount | None:
-        """Return the administrator if one had to be made."""
-        if self._complete:
+        """Return the administrator who was made, now or by a start whose password nobody has used yet."""
+        if self._complete and not initial_password(self._settings).exists():
             return None
         made: FirstAccount | None = await _state().first_account(self._settings)
         return made

@@ -12,12 +12,12 @@ from kqi_hub.db.engine import Database
 from kqi_hub.db.migrate import is_current, migrate
 from kqi_hub.db.place import place_of
 from kqi_hub.db.sqlite import SqliteFile
-from kqi_hub.directory.local import set_password
+from kqi_hub.directory.local import is_one_time, set_password
 from kqi_hub.directory.one_time import one_time_password
 from kqi_hub.errors import ConfigError, Unavailable
 from kqi_hub.identity import people
 from kqi_hub.settings import Settings
-from kqi_hub.supervisor.account import FirstAccount
+from kqi_hub.supervisor.account import FirstAccount, initial_password
 from kqi_spawner.workload import Secret
 
 ADMINISTRATOR = "admin"
@@ -34,17 +34,27 @@ def migrate_database(settings: Settings) -> str:
         raise ConfigError("database_unreadable", path=place.shown, message=str(error.__cause__ or error)) from error
 
 
+def is_there(settings: Settings) -> bool:
+    """Return whether a start has made a database in this state, or the settings name a server that has one."""
+    place = place_of(settings)
+    return place.path.exists() if isinstance(place, SqliteFile) else True
+
+
 async def first_account(settings: Settings) -> FirstAccount | None:
-    """Make the first tenant, and the administrator if there are no people yet."""
+    """Make the first tenant, and the administrator if there are no people yet.
+
+    Return who was made, also by an earlier start, for as long as the password is the one that was drawn then.
+    """
     database = Database.of(settings)
     try:
         async with database.write() as session:
             tenant = await people.ensure_tenant(session, settings.default_tenant, settings.default_tenant)
-            if await people.anybody(session):
-                return None
             # One that was written before, by an installer or by a start that came to nothing, stays what people know.
-            place = settings.secrets / "initial-password"
+            place = initial_password(settings)
             kept = place.read_text("utf-8").split() if place.exists() else []
+            if await people.anybody(session):
+                first = FirstAccount(ADMINISTRATOR, Secret(kept[-1])) if kept else None
+                return first if first and await is_one_time(session, first.name, first.password) else None
             password = Secret(kept[-1]) if kept else one_time_password()
             person = await people.ensure_person(session, ADMINISTRATOR, tenant, administrator=True)
             await set_password(session, person.id, password, must_change=True)

@@ -1,6 +1,7 @@
 """Start the platform and keep it until it is told to stop."""
 
 import asyncio
+import itertools
 import shutil
 import signal
 import ssl
@@ -19,7 +20,7 @@ from kqi_hub.settings import Settings
 from kqi_hub.storage.store import Store
 from kqi_hub.supervisor import CONFIG_FILE, addresses, proxy
 from kqi_hub.supervisor.account import FirstAccount
-from kqi_hub.supervisor.children import Child, end_stale
+from kqi_hub.supervisor.children import Child, back_off_s, end_stale
 from kqi_hub.supervisor.folders import prepare_folders
 from kqi_hub.supervisor.gate import Gate
 from kqi_hub.supervisor.ground import Ground
@@ -124,18 +125,31 @@ async def _children(start: Start, runtime: Runtime, told: Told, gate: Gate) -> A
 async def _proxy(start: Start, runtime: Runtime, hub: Child, told: Told, gate: Gate) -> None:
     await gate.passed()
     try:
-        node = await asyncio.to_thread(proxy.find_node)
-        script = await proxy.install(start.settings, node)
+        command = await _proxy_command(start, runtime)
     except KqiError as error:
         told.put_nowait(error)
         return
-    child = _child(start, "proxy", proxy.command(start.settings, runtime, node, script))
+    child = _child(start, "proxy", command)
     token = kept_secret(start.settings, "proxy-token").reveal()
     child.environment = {**child.environment, "CONFIGPROXY_AUTH_TOKEN": token}
     # A new proxy knows no routes, and the hub looks only once a minute: its own start tells all of them in seconds.
     child.again = hub.restart
     child.readable = proxy.Words()
     await child.keep()
+
+
+async def _proxy_command(start: Start, runtime: Runtime) -> list[str]:
+    """Install the proxy, again after a while where the disk is full; return what runs it. Raises ConfigError."""
+    for failures in itertools.count(1):
+        try:
+            node = await asyncio.to_thread(proxy.find_node)
+            script = await proxy.install(start.settings, node)
+            return proxy.command(start.settings, runtime, node, script)
+        except OSError as error:
+            values = {"how": str(error), "seconds": f"{back_off_s(failures):g}"}
+            start.say("proxy", text("setup.child_ended", start.language, values))
+            await asyncio.sleep(back_off_s(failures))
+    raise AssertionError
 
 
 async def _environment(start: Start, gate: Gate) -> None:

@@ -66,12 +66,12 @@ class Caller:
             run = await self.get(f"/{kind}/{number}", params={"wait_s": 30, "unless": run["phase"]})
         return run
 
-    async def until(self, number: int, phase: str) -> Any:
+    async def until(self, number: int, phase: str, kind: str = "trainings") -> Any:
         """Wait until the run is in `phase`; fail if it ended in another one."""
-        run = await self.get(f"/trainings/{number}")
+        run = await self.get(f"/{kind}/{number}")
         while run["phase"] != phase:
             assert run["phase"] not in ENDED, run
-            run = await self.get(f"/trainings/{number}", params={"wait_s": 30, "unless": run["phase"]})
+            run = await self.get(f"/{kind}/{number}", params={"wait_s": 30, "unless": run["phase"]})
         return run
 
     async def leave(self) -> None:

@@ -35,9 +35,18 @@ def directory() -> MemoryDirectory:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def service(state: Path, directory: MemoryDirectory) -> AsyncIterator[Running]:
+async def service(
+    state: Path, directory: MemoryDirectory, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Running]:
     cards = {"gpus": [{"kind": "made-up", "indexes": [0, 1]}], "cpu": 8, "memory_gb": 8}
-    settings = load(environ={}, state=state, server={"port": free_port()}, engine=cards, database=database.fresh())
+    settings = load(
+        environ={},
+        state=state,
+        server={"port": free_port()},
+        engine=cards,
+        sources={"local_folders": [tmp_path_factory.getbasetemp(), state]},
+        database=database.fresh(),
+    )
     async with running(settings, directory=directory) as found:
         yield found
         ledger = state / "ledger"

@@ -15,7 +15,7 @@ from kqi_hub.settings import load
 from kqi_hub.testing.service import Running, free_port, running
 from kqi_spawner.memory import MemoryBackend
 from kqi_spawner.names import WorkloadName
-from kqi_spawner.status import Phase, WorkloadStatus
+from kqi_spawner.status import Capacity, Phase, WorkloadStatus
 from tests.integration.api.caller import Caller, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -91,6 +91,27 @@ async def test_limits_hold_back_their_own_and_nobody_else(limited: Running) -> N
         await alice.post(f"/trainings/{mine[0]['id']}/stop", {"mode": "kill"}, 200)
         await alice.ended(mine[0]["id"])
         assert await queued(alice) == []
+
+
+async def test_what_is_no_longer_there_holds_up_only_who_needs_it() -> None:
+    state = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-api-"))
+    settings = load(environ={}, state=state, server={"port": free_port()})
+    large, small = {"cpu": 3, "memory_gb": 1}, {"cpu": 1, "memory_gb": 1}
+    async with running(settings, MemoryBackend()) as found, await signed_in(found, "alice", "one") as alice:
+        notebook = await alice.post("/notebooks", {"resources": large})
+        await alice.post(f"/notebooks/{notebook['id']}/stop", {"mode": "kill"}, 200)
+        await alice.ended(notebook["id"], "notebooks")
+        await alice.train("true", resources=large)
+        waiting = await alice.train("true", resources=large)
+        assert waiting["phase"] == "queued"
+    less = MemoryBackend(Capacity(cpu_milli=2000, memory_mib=8192))
+    async with running(settings, less) as found, await signed_in(found, "alice", "one") as alice:
+        run = await alice.train("true", resources=small)
+        assert (await alice.until(run["id"], "running"))["phase"] == "running"
+        assert await queued(alice) == [(1, "waiting_for_cpu")]
+        refused = await alice.post(f"/notebooks/{notebook['id']}/start", None, 422)
+        assert refused["code"] == "more_cpu_than_there_is"
+    shutil.rmtree(state)
 
 
 async def test_creates_repeated_at_the_same_time_make_one_run(alice: Caller) -> None:

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from sqlalchemy import delete
 
+from kqi_hub.datasets.store import VersionRow
 from kqi_hub.testing.service import Running
 from tests.integration.api.caller import Caller
 
@@ -100,6 +102,47 @@ async def test_files_that_come_to_data_or_go_are_seen_by_the_next_run(alice: Cal
     assert [file["path"] for file in listed["items"]] == [f"{data['id']}/b", f"{data['id']}/c"]
     refused = await alice.post(f"/data/{data['id']}/files/remove", {"paths": ["b"]}, 409)
     assert refused["code"] == "data_frozen"
+
+
+async def stopped_notebook(caller: Caller, dataset: int) -> int:
+    notebook = await caller.post("/notebooks", {"dataset": {"id": dataset}})
+    await caller.post(f"/notebooks/{notebook['id']}/stop", {"mode": "kill"}, 200)
+    return int((await caller.ended(notebook["id"], "notebooks"))["id"])
+
+
+async def test_a_notebook_goes_on_with_what_the_dataset_holds_now(alice: Caller) -> None:
+    first, second = await alice.data({"f": b"1"}), await alice.data({"g": b"2"})
+    dataset = await alice.dataset({"flat": [first["id"]]})
+    place = f"/datasets/{dataset['id']}"
+    number = await stopped_notebook(alice, dataset["id"])
+    at_work = await alice.post("/notebooks", {"dataset": {"id": dataset["id"]}})
+    changed = await alice.put(f"{place}/entries", {"flat": [second["id"]]})
+    again = await alice.post(f"/notebooks/{number}/start", None, 200)
+    assert again["dataset"] == {"id": dataset["id"], "version": changed["version"]["number"]}
+    for notebook in (number, at_work["id"]):
+        await alice.until(notebook, "preparing", "notebooks")
+        await alice.post(f"/notebooks/{notebook}/stop", {"mode": "kill"}, 200)
+        assert (await alice.ended(notebook, "notebooks"))["phase"] == "killed"
+        await alice.delete(f"/notebooks/{notebook}")
+    await alice.delete(place)
+
+
+async def test_a_notebook_whose_version_is_gone_goes_on_and_can_be_deleted(service: Running, alice: Caller) -> None:
+    """As databases have it in which entries were replaced before versions kept their numbers."""
+    data = await alice.data({"f": b"1"})
+    dataset = await alice.dataset({"flat": [data["id"]]})
+    place = f"/datasets/{dataset['id']}"
+    numbers = [await stopped_notebook(alice, dataset["id"]) for _ in range(2)]
+    await alice.post(f"{place}/versions", {"flat": []})
+    async with service.database.write() as session:
+        await session.execute(delete(VersionRow).where(VersionRow.dataset_id == dataset["id"], VersionRow.number == 1))
+    again = await alice.post(f"/notebooks/{numbers[0]}/start", None, 200)
+    assert again["dataset"] == {"id": dataset["id"], "version": 2}
+    await alice.post(f"/notebooks/{numbers[0]}/stop", {"mode": "kill"}, 200)
+    await alice.ended(numbers[0], "notebooks")
+    for number in numbers:
+        await alice.delete(f"/notebooks/{number}")
+    await alice.delete(place)
 
 
 async def test_a_version_that_is_not_current_follows_its_data_too(alice: Caller) -> None:

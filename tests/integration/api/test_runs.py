@@ -88,7 +88,8 @@ async def test_wrong_sources_are_refused_at_submit(alice: Caller, repository: Pa
     for source, code in (
         ({"url": str(repository), "branch": "nope"}, "git_branch_unknown"),
         ({"url": str(repository), "commit": "zzz"}, "git_commit_not_valid"),
-        ({"url": "/nowhere/at/all"}, "git_failed"),
+        ({"url": f"{repository}-that-is-not"}, "git_failed"),
+        ({"url": "/nowhere/at/all"}, "git_local_forbidden"),
         ({"url": "ext::sh -c 'touch /tmp/owned'"}, "git_url_not_valid"),
         ({"url": "--upload-pack=touch /tmp/owned"}, "git_url_not_valid"),
         ({"url": "https://name:secret@example.org/x.git"}, "git_credentials_in_url"),
@@ -334,7 +335,8 @@ async def test_a_notebook_that_is_over_does_not_keep_its_parents(alice: Caller) 
     await alice.ended(parent["id"])
     notebook = await alice.post("/notebooks", {"parents": [parent["id"]], "resources": {"cpu": 0.1, "memory_gb": 0.1}})
     refused = await alice.delete(f"/trainings/{parent['id']}", 409)
-    assert (refused["code"], refused["params"]["child"]) == ("run_is_parent", f"notebook {notebook['id']}")
+    assert (refused["code"], refused["params"]["child_kind"]) == ("run_is_parent", "notebook")
+    assert refused["params"]["child"] == notebook["id"]
     await alice.post(f"/notebooks/{notebook['id']}/stop", {"mode": "kill"}, 200)
     await alice.ended(notebook["id"], "notebooks")
     await alice.delete(f"/trainings/{parent['id']}")

@@ -195,8 +195,9 @@ async def test_trees_of_versions_that_are_gone_are_removed(alice: Caller, servic
     await alice.delete(f"/datasets/{deleted['id']}")
     await swept(service)
     assert not (root / str(deleted["id"])).exists()
-    assert [path.name for path in (root / str(kept["id"])).iterdir()] == ["2"]
-    assert (root / str(kept["id"]) / "2" / str(data[0]) / "f").is_file()
+    assert [path.name for path in (root / str(kept["id"])).iterdir()] == ["1"]
+    assert (root / str(kept["id"]) / "1" / str(data[0]) / "f").is_file()
+    assert not (root / str(kept["id"]) / "1" / str(data[1])).exists()
     assert [path.name for path in root.iterdir() if not path.name.isdigit()] == []
 
 
@@ -211,7 +212,7 @@ async def test_a_tree_stays_while_a_run_shows_it(alice: Caller, service: Running
     assert (dataset, 1) not in await at_work(service)
 
     await alice.delete(f"/trainings/{run['id']}")
-    await alice.put(f"/datasets/{dataset}/entries", {"flat": []})
+    await alice.delete(f"/datasets/{dataset}")
     tree = service.settings.store / "datasets" / str(dataset) / "1"
     replaced = tree.with_name(".1.ab.replaced")
     replaced.mkdir()

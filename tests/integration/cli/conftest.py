@@ -26,7 +26,11 @@ print("終わり", os.environ.get("EPOCHS", "1"), flush=True)
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
-    with Platform(environment=False, KQI_HUB__SIGN_IN__ATTEMPTS_PER_MINUTE="1000") as found:
+    settings = {
+        "KQI_HUB__SIGN_IN__ATTEMPTS_PER_MINUTE": "1000",
+        "KQI_HUB__SOURCES__LOCAL_FOLDERS": '["/var/tmp"]',
+    }
+    with Platform(environment=False, **settings) as found:
         for name in ("alice", "bob"):
             found.add_user(name)
         yield found

@@ -153,3 +153,11 @@ def test_a_run_is_seen_by_the_others_of_its_tenant(tokens: dict[str, str], alice
     assert alice("training", "wait", run).code == 0
     assert alice("training", "logs", run, KQI_TOKEN=tokens["bob"]).out == "mine\n"
     assert "alice" in alice("training", "get", run, KQI_TOKEN=tokens["bob"]).out
+
+
+def test_why_a_training_failed_is_said_at_the_end_of_its_log_and_afterwards(alice: Person) -> None:
+    number = alice.train("exit 3")
+    followed = alice("training", "logs", number, "--follow", KQI_LANG="ja")
+    assert followed.code == Code.FAILED and "終了コード 3 で終わりました" in followed.err, followed.err
+    for words in (("get", number), ("wait", number)):
+        assert "Its command ended with exit code 3." in alice("training", *words).out

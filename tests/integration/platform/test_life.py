@@ -1,10 +1,13 @@
 """The platform's own life: what keeps it from starting, what ends with it and what does not, its commands."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import tarfile
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -12,13 +15,16 @@ import pytest
 
 from kqi_hub.testing.service import free_port
 from tests import database
-from tests.platform import PASSWORD, PROGRAM, Platform, alive, wait_for
+from tests.platform import PASSWORD, PROGRAM, Platform, alive, sign_in, wait_for
+
+# Without the capability that lets root listen below 1024; everybody else has none.
+_WITHOUT_LOW_PORTS = ("setpriv", "--bounding-set=-net_bind_service") if os.geteuid() == 0 else ()
 
 
-def refused(*words: str, state: Path, **variables: str) -> str:
+def refused(*words: str, state: Path, as_words: Sequence[str] = (), **variables: str) -> str:
     """Return the one sentence that `kqi-hub up` refuses with."""
     base = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
-    command = [str(PROGRAM), "up", "--state", str(state), *words]
+    command = [*as_words, str(PROGRAM), "up", "--state", str(state), *words]
     done = subprocess.run(command, env={**base, **variables}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -33,6 +39,10 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
         port = str(taken.getsockname()[1])
         assert f"Port {port}" in refused("--port", port, state=state)
         assert not state.exists()
+    elsewhere = ("--bind", "192.0.2.1", "--plain-http", "--public-url", "http://kqi.example.org")
+    assert "192.0.2.1 is not an address of this machine" in refused(*elsewhere, state=state)
+    assert "nowhere.invalid is not an address" in refused("--bind", "nowhere.invalid", *elsewhere[2:], state=state)
+    assert "may not listen on port 443" in refused("--port", "443", state=state, as_words=_WITHOUT_LOW_PORTS)
     assert "server.prot" in refused(state=state, KQI_HUB__SERVER__PROT="1")
     config = tmp_path / "kqi-hub.toml"
     config.write_text("[server]\nnonsense = 1\n")
@@ -44,6 +54,8 @@ def test_what_keeps_it_from_starting_is_one_sentence_and_nothing_is_half_made(tm
     pair = ("--tls-cert", str(tmp_path / "pem"), "--tls-key", str(tmp_path / "pem"))
     assert "cannot be used" in refused(*pair, state=state)
     assert "without TLS" in refused("--bind", "0.0.0.0", state=state)
+    for address in ("0.0.0.0", "192.0.2.1", "::"):
+        assert "--public-url https://" in refused("--bind", address, "--plain-http", state=state)
     (tmp_path / "bin").mkdir()
     for name in ("setpriv", "flock", "sh"):
         found = subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()
@@ -66,6 +78,58 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     before = database.content(state, section)
     assert "newer version" in refused("--port", str(free_port()), state=state, **variables)
     assert database.content(state, section) == before
+
+
+def test_people_are_administered_only_where_there_is_a_platform(tmp_path: Path) -> None:
+    state = tmp_path / "mistyped"
+    for words in (["add", "alice"], ["list"], ["passwd", "admin"], ["disable", "alice"]):
+        done = subprocess.run([PROGRAM, "user", *words, "--state", state], capture_output=True, text=True)
+        assert (done.returncode, state.exists()) == (1, False)
+        assert "There is no platform in" in done.stderr and "--state" in done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_a_first_start_that_came_to_nothing_loses_no_password() -> None:
+    own = Platform(environment=False)
+    nothing = {"npm_config_registry": "http://127.0.0.1:9", "npm_config_fetch_retries": "0"}
+    variables = {**database.variables(own.database), "npm_config_cache": str(own.state / "cache"), **nothing}
+    assert "proxy could not be installed" in refused("--port", str(own.port), state=own.state, **variables)
+    shutil.rmtree(own.state / "proxy")
+    with own:
+        assert own.says(f"one-time password: {own.initial_password()}")
+        with httpx.Client(base_url=own.url, follow_redirects=True, timeout=60) as client:
+            answer = sign_in(client, "admin", own.initial_password())
+            assert "/hub/kqi/first-password" in str(answer.url)
+        own.command("user", "passwd", "admin", "--password-stdin", text=PASSWORD + "\n")
+        own.kill("supervisor")
+        assert own.process
+        own.process.wait(10)
+        own.output.clear()
+        own.start()
+        assert "one-time password" not in own.said()
+
+
+@pytest.mark.timeout(300)
+def test_a_disk_that_is_full_for_a_while_costs_no_part_of_the_platform() -> None:
+    own = Platform(environment=False)
+    (own.state / "proxy").touch()  # a file, so that nothing can be written below
+
+    def make_room() -> None:
+        assert own.says("proxy    | ended (")
+        (own.state / "proxy").unlink()
+        own.seed()
+
+    room = threading.Thread(target=make_room)
+    room.start()
+    with own:
+        room.join()
+        in_the_way = own.state / "run" / "api.new"
+        in_the_way.mkdir()
+        own.kill("api")
+        assert own.says("api      | ended ([Errno")
+        assert own.says("starting it again in 0.5 s")
+        in_the_way.rmdir()
+        _until(lambda: _answers(own.api + "/version"))
 
 
 def test_a_second_one_on_the_same_state_is_refused(platform: Platform) -> None:

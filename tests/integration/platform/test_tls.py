@@ -20,15 +20,12 @@ def test_everything_works_by_https_and_cookies_are_secure(tmp_path: Path) -> Non
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*words, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    own = Platform(
-        environment=False, state=folder, KQI_HUB__SERVER__TLS_CERT=str(certificate), KQI_HUB__SERVER__TLS_KEY=str(key)
-    )
+    own = Platform(state=folder, KQI_HUB__SERVER__TLS_CERT=str(certificate), KQI_HUB__SERVER__TLS_KEY=str(key))
     own.own_state = True
     own.url = own.url.replace("http:", "https:")
     own.api = own.api.replace("http:", "https:")
     trusted = ssl.create_default_context(cafile=certificate)
     with own:
-        own.command("image", "add", "default", "--python", "/usr/bin/python3")
         own.add_user("alice")
         with httpx.Client(base_url=own.url, verify=trusted, follow_redirects=True, timeout=60) as browser:
             answer = sign_in(browser, "alice", PASSWORD)
@@ -51,7 +48,8 @@ def test_everything_works_by_https_and_cookies_are_secure(tmp_path: Path) -> Non
             kqi("login", own.url, "--user", "alice", "--ca-file", str(certificate), text=PASSWORD + "\n").returncode
             == 0
         )
-        run = json.loads(kqi("training", "create", "-c", "echo $KQI_SERVER", "--json").stdout)
-        assert kqi("training", "wait", str(run["id"])).returncode == 0
-        assert kqi("training", "logs", str(run["id"])).stdout.strip() == own.url
+        run = json.loads(kqi("training", "create", "-c", "echo $KQI_SERVER; kqi whoami", "--json").stdout)
+        kqi("training", "wait", str(run["id"]))
+        address, *said = kqi("training", "logs", str(run["id"])).stdout.splitlines()
+        assert address == own.url and "alice" in "".join(said), said
     assert not folder.exists()

@@ -54,6 +54,8 @@ def test_the_ground_is_laid_once_and_again_where_something_is_missing(tmp_path: 
 
     assert not _complete(settings)
     assert asyncio.run(lay()) and _complete(settings)
+    assert asyncio.run(lay())  # told again until its password is changed
+    (tmp_path / "secrets" / "initial-password").unlink()
     assert not asyncio.run(lay())
     another = load(environ={}, state=tmp_path, default_tenant="another")
     assert not _complete(another)  # a tenant that has to be made

@@ -28,8 +28,8 @@ capacities = st.builds(
         memory_mib=memory,
         gpus=tuple(GpuKind(name=name, indexes=tuple(sorted(indexes))) for name, indexes in cards.items()),
     ),
-    st.integers(6, 20),
-    st.integers(6, 20),
+    st.integers(3, 20),
+    st.integers(3, 20),
     kinds,
 )
 limits = st.builds(Limits, per_tenant=st.none() | st.integers(1, 4), per_person=st.none() | st.integers(1, 3))
@@ -42,10 +42,10 @@ card_capacities = capacities.map(lambda capacity: replace(capacity, cpu_milli=10
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """A queue as it can come about: what is held was admitted once, and each request could be given by itself."""
+    """A queue as it can come about: what is held was admitted once, and what waits may need more than is left."""
     capacities_, asks_ = draw(st.sampled_from([(capacities, asks), (card_capacities, card_asks)]))
     capacity = draw(capacities_)
-    wanted = [ask for ask in draw(st.lists(asks_, max_size=12)) if fits_at_all(ask, capacity) is None]
+    wanted = draw(st.lists(asks_, max_size=12))
     people = st.integers(1, 4)
     queue = [
         Request(holder=holder, tenant=person % 2, person=person, ask=ask)
@@ -131,6 +131,15 @@ def test_who_waits_for_a_limit_holds_nobody_up(case: Case) -> None:
     limited = {wait.holder for wait in waits if wait.why in LIMITS}
     left = [request for request in queue if request.holder not in limited]
     assert admit(left, *rest) == (starts, [wait for wait in waits if wait.holder not in limited])
+
+
+@given(cases())
+def test_who_needs_more_than_there_is_holds_nobody_up(case: Case) -> None:
+    queue, held, capacity, limit = case
+    starts, waits = admit(*case)
+    left = [request for request in queue if fits_at_all(request.ask, capacity) is None]
+    kept = {request.holder for request in left}
+    assert admit(left, held, capacity, limit) == (starts, [wait for wait in waits if wait.holder in kept])
 
 
 @settings(max_examples=400)

@@ -5,6 +5,7 @@ from kqi_hub.runs.model import Kind, Run
 from kqi_spawner.workload import Access, Link, Mount, Scratch, Secret, StorePath
 
 INPUT, GIT, OUTPUT, ATTACH, PARENT = "/kqi/input", "/kqi/git", "/kqi/output", "/kqi/attach", "/kqi/parent"
+_AUTHORITIES = "/kqi/authorities.pem"
 
 _NUMBER = {Kind.TRAINING: "TRAINING_ID", Kind.NOTEBOOK: "NOTEBOOK_ID"}
 # git asks the platform for what its person has for a host; who sets other helpers has the last word.
@@ -49,7 +50,8 @@ def environment(run: Run, inputs: Inputs) -> dict[str, str]:
     }
     if run.kind is Kind.NOTEBOOK:
         fixed["EXPIRES_IN"] = "0"  # seconds; 0: it runs until it is stopped
-    return {"COLUMNS": "200", **_git(inputs), **inputs.defaults, **run.environment, **fixed}
+    trusted = {"KQI_CA_FILE": _AUTHORITIES} if inputs.authorities else {}
+    return {"COLUMNS": "200", **_git(inputs), **trusted, **inputs.defaults, **run.environment, **fixed}
 
 
 def _git(inputs: Inputs) -> dict[str, str]:
@@ -88,6 +90,8 @@ def mounts(run: Run, inputs: Inputs) -> tuple[tuple[Mount, ...], tuple[Scratch, 
         Mount(source=inputs.archive, target=archive(run), access=Access.READ_WRITE),
         *inputs.volumes,
     ]
+    if inputs.authorities:
+        found.append(_read_only(inputs.authorities, _AUTHORITIES))
     scratches: list[Scratch] = []
     links: list[Link] = []
     _dataset(run, inputs.tree, found, scratches, links)

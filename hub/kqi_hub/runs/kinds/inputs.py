@@ -38,4 +38,5 @@ class Inputs:
     nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # label → values that a node must have
     shm_mib: int | None = None  # largest /dev/shm; None: as the engine has it
     shared: bool = False  # its files are others' as well as the platform's, by their group
+    authorities: StorePath | None = None  # a file of those to believe the platform's certificate by, beside its image's
     defaults: Mapping[str, str] = field(default_factory=dict)  # what an administrator set, e.g. proxies
