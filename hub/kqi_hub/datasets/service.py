@@ -66,7 +66,7 @@ class DatasetService:
         await self._check_next(scope, row, entries)
         row.changed_at = now()
         await self._put_in_place(scope, row, old, entries)
-        await record(scope, "dataset.version", f"dataset/{dataset}", version=row.current)
+        await record(scope, row.tenant_id, "dataset.version", f"dataset/{dataset}", version=row.current)
         return await self.get(scope, dataset)
 
     async def add_version(self, scope: TenantScope, dataset: int, entries: Entries) -> Dataset:
