@@ -151,6 +151,8 @@ def _people(c: Any, settings: Settings) -> None:
     c.Authenticator.enable_auth_state = True
     # With the 15 seconds for which the service believes the hub: who is suspended is out within a minute.
     c.Authenticator.auth_refresh_age = 30
+    # For those as well who come with a token of the hub's, as our sessions and JupyterLab's do.
+    c.Authenticator.auth_refresh_strict = True
     c.JupyterHub.admin_access = False
 
 
