@@ -34,7 +34,7 @@ async def arrive(
 ) -> list[Arrived | Refused]:
     """Make the people who `entries` are if this is their first time, and take over what their directory says of them.
 
-    Refuses a disabled account, and a name that belongs to somebody else: names are given anew, ids are not.
+    Refuses a disabled account, and a name that belongs to somebody else.
     As many questions to the database for one as for many, as long as nothing is new. Without `sign_in` they are in
     already, and only what is said of them has changed.
     """
@@ -45,6 +45,11 @@ async def arrive(
             one.signed_in_at = now()
     await session.flush()
     return [one if isinstance(one, Refused) else await _known(session, one, ground) for one in found]
+
+
+def is_of(person: PersonRow, entry: Entry) -> bool:
+    """Return whether the entry is this person's: names are given anew, ids are not."""
+    return (person.source, person.directory_id) == (entry.source, entry.directory_id)
 
 
 async def known(session: AsyncSession, person: PersonRow) -> Arrived:
@@ -100,7 +105,7 @@ async def _one(session: AsyncSession, entry: Entry, ground: _Ground, default_ten
         person.source, person.directory_id = entry.source, entry.directory_id
         ground.people[entry.name] = person
         ground.changed.add(person.id)
-    if (person.source, person.directory_id) != (entry.source, entry.directory_id):
+    if not is_of(person, entry):
         return Refused(why=Refusal.NAME_TAKEN)
     if person.disabled:
         return Refused(why=Refusal.DISABLED)

@@ -13,7 +13,7 @@ from kqi_hub.audit import log as audit
 from kqi_hub.audit.refusals import Refusals
 from kqi_hub.db.engine import Database
 from kqi_hub.directory.apply import would_change
-from kqi_hub.directory.arrival import Arrived, arrive, known
+from kqi_hub.directory.arrival import Arrived, arrive, is_of, known
 from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Refused
 from kqi_hub.directory.configured import directory_of
 from kqi_hub.errors import Unavailable
@@ -147,14 +147,16 @@ class KqiAuthenticator(Authenticator):  # type: ignore[misc]
         if entry.source == LOCAL or self._seen.get(entry.name) == entry:
             async with self.database.read() as session:
                 person = await people.person_named(session, entry.name)
-                if person is None or person.disabled:
+                if person is None or person.disabled or not is_of(person, entry):
                     return None
                 if entry.source == LOCAL or not await would_change(session, person, entry):
                     return await known(session, person)
         async with self.database.write() as session:
             (arrived,) = await arrive(session, [entry], default_tenant=self.settings.default_tenant, sign_in=False)
+        if isinstance(arrived, Refused):
+            return None
         self._seen[entry.name] = entry
-        return arrived if isinstance(arrived, Arrived) else None
+        return arrived
 
     def _entry(self, name: str, request: Any, *, found: Arrived | Refused) -> audit.Entry:
         person = found.id if isinstance(found, Arrived) else None
