@@ -205,7 +205,7 @@ class ChangePassword(Page):
 
 
 class Home(Page):
-    """`/hub/home`, where JupyterLab's menu leads: our front page has the person's servers."""
+    """`/hub/home`, where JupyterLab's menu leads, and `/hub/token`: our front page has servers, tokens are ours."""
 
     @authenticated
     async def get(self) -> None:
