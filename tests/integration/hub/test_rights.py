@@ -70,7 +70,7 @@ def test_the_hub_makes_no_tokens(hub_platform: Platform) -> None:
     assert "Error authenticating" not in hub_platform.said()
 
 
-def test_a_password_is_not_asked_for_where_attempts_are_not_counted(hub_platform: Platform) -> None:
+def test_a_password_is_not_asked_for_where_attempts_are_not_counted() -> None:
     with Platform(environment=False, KQI_HUB__SIGN_IN__ATTEMPTS="3") as small:
         small.add_user("alice")
         small.token("alice")
