@@ -1,6 +1,6 @@
 """Sign-ins by LDAP beside jupyterhub-ldapauthenticator 2.0.2: the same slapd, block of traits, TLS, people and groups.
 
-Measured up to the answer of `get_authenticated_user`, which for ours includes the record of the sign-in in the database.
+Measured up to the answer of `get_authenticated_user`, which for ours includes the record of it in the database.
 """
 
 import asyncio
