@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from kqi_hub.db.place import place_of
-from kqi_hub.db.postgresql import PostgresServer
+from kqi_hub.db.postgresql import WRITERS, PostgresServer
 from kqi_hub.settings import as_environment, load
 from tests import postgres
 
@@ -50,6 +50,29 @@ def content(state: Path, section: dict[str, Any]) -> object:
         return postgres.server().content(section)
     path = state / "kqi.sqlite"
     return path.read_bytes() if path.exists() else None
+
+
+@contextmanager
+def held(state: Path, section: dict[str, Any], *, once: str = "") -> Iterator[None]:
+    """Keep the platform's writers out, from the moment that the answer to the query `once` is another one."""
+    place = place_of(load(environ={}, state=state, database=section))
+    if isinstance(place, PostgresServer):
+        connection: Any = psycopg.connect(**place.libpq(), password=place.password(), autocommit=True)
+        connection.execute("set search_path to kqi")
+        take = ("begin", f"select pg_advisory_xact_lock({WRITERS})")
+    else:
+        connection = sqlite3.connect(place.path, isolation_level=None)
+        take = ("begin immediate",)
+    before = connection.execute(once).fetchall() if once else None
+    while once and connection.execute(once).fetchall() == before:
+        pass
+    for statement in take:
+        connection.execute(statement)
+    try:
+        yield
+    finally:
+        connection.execute("rollback")
+        connection.close()
 
 
 def execute(state: Path, section: dict[str, Any], *statements: str, hub: bool = False) -> list[tuple[Any, ...]]:

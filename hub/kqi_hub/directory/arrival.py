@@ -48,6 +48,11 @@ async def arrive(
     return [one if isinstance(one, Refused) else await _known(session, one, ground) for one in found]
 
 
+def is_of(person: PersonRow, entry: Entry) -> bool:
+    """Return whether the entry is this person's: names are given anew, ids are not."""
+    return (person.source, person.directory_id) == (entry.source, entry.directory_id)
+
+
 async def known(session: AsyncSession, person: PersonRow) -> Arrived:
     """Return the person as the hub is to have them."""
     return _arrived(person, await people.tenants_of(session, person.id))
@@ -107,7 +112,7 @@ async def _one(session: AsyncSession, entry: Entry, ground: _Ground, default_ten
         person.source, person.directory_id = entry.source, entry.directory_id
         ground.people[entry.name] = person
         ground.changed.add(person.id)
-    if (person.source, person.directory_id) != (entry.source, entry.directory_id):
+    if not is_of(person, entry):
         return Refused(why=Refusal.NAME_TAKEN)
     if person.disabled:
         return Refused(why=Refusal.DISABLED)

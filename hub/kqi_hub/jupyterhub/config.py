@@ -29,6 +29,7 @@ SERVICE = "kqi"
 PAGES = (
     ("/login", SignIn),
     ("/home", Home),
+    ("/token", Home),
     ("/kqi/first-password", FirstPassword),
     ("/kqi/password", ChangePassword),
     ("/kqi/terms", Terms),
@@ -42,6 +43,14 @@ _SPAWNERS = {
     "local": ("kqi_spawner.jupyterhub.local_spawner", "KqiLocalSpawner"),
     "kubernetes": ("kqi_spawner.jupyterhub.kube_spawner", "KqiKubeSpawner"),
 }
+# All of JupyterHub's `self` but its tokens: they would be in no list of ours, wider than ours, and without an end.
+_OF_PEOPLE = [
+    "read:users!user",
+    "users:activity!user",
+    "servers!user",
+    "access:servers!user",
+    "access:services!service=kqi",
+]
 OpenBackend = Callable[[], Awaitable[ExecutionBackend]]
 
 
@@ -137,7 +146,8 @@ def _service(c: Any, settings: Settings, runtime: Runtime) -> None:
     ]
     c.JupyterHub.load_roles = [
         {"name": "kqi-service", "scopes": scopes, "services": [SERVICE]},
-        {"name": "user", "scopes": ["self", "access:services!service=kqi"]},
+        {"name": "user", "scopes": _OF_PEOPLE},
+        {"name": "admin", "users": []},  # it reaches into everybody's server: nobody has it, nor who had it before
     ]
 
 
@@ -151,7 +161,8 @@ def _people(c: Any, settings: Settings) -> None:
     c.Authenticator.enable_auth_state = True
     # With the 15 seconds for which the service believes the hub: who is suspended is out within a minute.
     c.Authenticator.auth_refresh_age = 30
-    c.JupyterHub.admin_access = False
+    # For those as well who come with a token of the hub's, as our sessions and JupyterLab's do.
+    c.Authenticator.auth_refresh_strict = True
 
 
 def _leave_to_the_api(_spawner: object, _options: object) -> None:

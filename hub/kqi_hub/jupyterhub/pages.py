@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +12,7 @@ from urllib.parse import quote
 
 from jupyterhub.handlers import BaseHandler
 from sqlalchemy.exc import SQLAlchemyError
-from tornado.web import authenticated
+from tornado.web import HTTPError, authenticated
 
 from kqi_hub.directory.base import Entry, Refusal, Refused
 from kqi_hub.errors import Unavailable
@@ -28,6 +30,14 @@ TERMS = "/hub/kqi/terms"
 _CHANGE, _NOTICE = "kqi-change", "kqi-notice"
 _KEPT_S = 600
 _MAX_FIELD = 4096
+
+
+class Away(HTTPError):
+    """Something that a page needs does not answer; `said` tells its reader so."""
+
+    def __init__(self, code: str, said: str) -> None:
+        super().__init__(503, code)
+        self.jupyterhub_message = said
 
 
 class Page(BaseHandler):  # type: ignore[misc]
@@ -60,6 +70,14 @@ class Page(BaseHandler):  # type: ignore[misc]
             template, t=self.t, language=self.language, language_names=NAMES, xsrf=self.xsrf_token.decode(), **values
         )
         self.finish(html)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Say why, as a page with status 503, where the database is away."""
+        try:
+            yield
+        except Unavailable as error:
+            raise Away(error.code, self.t(error.code, **error.params)) from error
 
     async def sign_in(self, entry: Entry) -> Refused | None:
         """Give the session and go on, or return why that may not be."""
@@ -205,7 +223,7 @@ class ChangePassword(Page):
 
 
 class Home(Page):
-    """`/hub/home`, where JupyterLab's menu leads: our front page has the person's servers."""
+    """`/hub/home`, where JupyterLab's menu leads, and `/hub/token`: our front page has servers, tokens are ours."""
 
     @authenticated
     async def get(self) -> None:

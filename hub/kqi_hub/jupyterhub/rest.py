@@ -14,6 +14,7 @@ from kqi_hub.audit import log as audit
 from kqi_hub.db.engine import Database
 from kqi_hub.directory.arrival import Arrived
 from kqi_hub.directory.base import Refusal, Refused
+from kqi_hub.errors import Unavailable
 from kqi_hub.identity import people, tokens
 from kqi_hub.jupyterhub.answers import problem
 from kqi_hub.jupyterhub.passwords import said_of
@@ -83,7 +84,7 @@ class MakeToken(Rest):
             made = await _made(
                 self.authenticator.database, entry.name, given.name, self.authenticator.address(self.request)
             )
-        except SQLAlchemyError as error:
+        except (Unavailable, SQLAlchemyError) as error:
             self.log.error("no token could be kept", exc_info=error)
             self.problem(503, Refusal.UNREACHABLE.value)
             return

@@ -1,7 +1,7 @@
 """`/hub/kqi/sessions`: our own service asks who is signed in at a browser, and ends it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +9,9 @@ from jupyterhub import orm
 
 from kqi_hub.jupyterhub.rest import Rest
 
-# The owner of tokens that were made by hand or for a server; all others belong to a browser.
+# The owner of tokens that were made for a server, or once by hand; all others belong to a browser.
 _OURS = "jupyterhub"
+_ACTIVITY = "users:activity!user"
 
 
 class Sessions(Rest):
@@ -33,7 +34,9 @@ class Sessions(Rest):
             return
         everything = bool(self.get_query_argument("everything", ""))
         chosen = self.get_query_argument("session", None)
-        tokens = [token for token in user.orm_user.api_tokens if everything or token.client_id != _OURS]
+        kept = {} if everything else _of_servers(user)
+        held_by = self.db.query(orm.APIToken).filter(orm.APIToken.user_id == user.id).order_by(orm.APIToken.id)
+        tokens = [token for token in held_by if not _is_kept(token, kept)]
         sessions = [held for held in _by_session(tokens) if chosen in {None, *(token.api_id for token in held)}]
         for held in sessions:
             for token in held:
@@ -48,6 +51,20 @@ class Sessions(Rest):
     def answer(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(value))
+
+
+def _of_servers(user: Any) -> dict[str, set[str]]:
+    """Return, by their notes, what the tokens of servers that run may do."""
+    return {
+        f"Server at {spawner.server.base_url}": {f"access:servers!server={user.name}/{spawner.name}", _ACTIVITY}
+        for spawner in user.spawners.values()
+        if spawner.server
+    }
+
+
+def _is_kept(token: orm.APIToken, kept: Mapping[str, set[str]]) -> bool:
+    """A note can be anybody's words: what is kept can do no more than the server whose note it is."""
+    return token.client_id == _OURS and token.note in kept and set(token.scopes) <= kept[token.note]
 
 
 def _by_session(tokens: Iterable[orm.APIToken]) -> list[list[orm.APIToken]]:

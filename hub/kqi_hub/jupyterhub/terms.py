@@ -31,16 +31,17 @@ class Terms(Page):
         self.redirect(self.way_on())
 
     async def _accept(self, version: int) -> None:
-        async with self.authenticator.database.write() as session:
-            person = await people.person_named(session, self.current_user.name)
-            entry = audit.Entry(
-                action="terms.accept",
-                thing=f"terms/{version}",
-                person=person.id if person else None,
-                name=self.current_user.name,
-                address=self.authenticator.address(self.request),
-            )
-            await terms.accept(session, entry, version)
+        with self.asking():
+            async with self.authenticator.database.write() as session:
+                person = await people.person_named(session, self.current_user.name)
+                entry = audit.Entry(
+                    action="terms.accept",
+                    thing=f"terms/{version}",
+                    person=person.id if person else None,
+                    name=self.current_user.name,
+                    address=self.authenticator.address(self.request),
+                )
+                await terms.accept(session, entry, version)
 
     async def _form(self, status: int = 200, fault: str = "") -> None:
         row, done = await self._found()
@@ -56,8 +57,10 @@ class Terms(Page):
         )
 
     async def _found(self) -> tuple[TermsRow | None, bool]:
-        async with self.authenticator.database.read() as session:
-            row = await terms.current(session)
-            person = await people.person_named(session, self.current_user.name)
-            done = row is not None and person is not None and await terms.accepted(session, person.id) == row.version
+        with self.asking():
+            async with self.authenticator.database.read() as session:
+                row = await terms.current(session)
+                person = await people.person_named(session, self.current_user.name)
+                last = await terms.accepted(session, person.id) if person else 0
+                done = row is not None and row.version == last
         return row, done

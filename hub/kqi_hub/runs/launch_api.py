@@ -71,7 +71,7 @@ async def launch(
 async def _run(call: Call, body: Launch, service: RunService) -> Run:
     """Return the run that the server belongs to: started again if it has ended, made if there is none."""
     person = await people.person_named(call.session, body.person)
-    if person is None or person.disabled:
+    if person is None or person.disabled or person.gone_at is not None:
         raise NotFound("person", body.person)
     if body.run is not None:
         run = await store.one(Scope(call.session), Kind.NOTEBOOK, body.run)

@@ -112,14 +112,18 @@ class HubSession:
         return response
 
     async def finish(self, request: Request) -> Response:
-        """Exchange the hub's code for its token and make the session."""
-        kept = self._decrypted(request.cookies.get(_STATE), 600)
+        """Exchange the hub's code for its token and make the session.
+
+        Who took long, or has since begun in another tab, is sent to the front page, which begins anew if need be.
+        """
         code = request.query_params.get("code", "")
-        if kept is None or not code:
+        if not code:
             raise Invalid("sign_in_expired")
-        state, verifier, after = kept.split("\n", 2)
-        if not secrets.compare_digest(state.encode(), request.query_params.get("state", "").encode()):
-            raise Invalid("sign_in_expired")
+        kept = self._decrypted(request.cookies.get(_STATE), 600)
+        state, verifier, after = kept.split("\n", 2) if kept else ("", "", "")
+        given = request.query_params.get("state", "")
+        if not state or not secrets.compare_digest(state.encode(), given.encode()):
+            return RedirectResponse(_PATH, 302)
         token = await self._exchange(code, verifier)
         response = RedirectResponse(after, 302)
         self._set(request, response, COOKIE, self._fernet().encrypt(token.encode()).decode(), _LIFE_S)

@@ -32,6 +32,7 @@ TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
 _SECRETS = {TOKEN, "JPY_API_TOKEN"}
 _GRACE_S = 10.0
 _STOP_S = 30.0
+_TRUST_S = 60  # for which a server believes what the hub said of a browser
 _TICK_S = 0.2
 _LAST_LINES, _LAST_CHARS = 8, 1500
 
@@ -244,6 +245,7 @@ class RunServer(Spawner):  # type: ignore[misc]
             "--ServerApp.port_retries=0",
             "--ContentsManager.allow_hidden=True",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            f"--HubOAuth.cache_max_age={_TRUST_S}",
         )
         return replace(
             asked,

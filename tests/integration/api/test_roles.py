@@ -230,6 +230,25 @@ async def test_who_is_signed_in_already_has_a_new_mapping_with_the_next_look_at_
         await hub.database.close()
 
 
+async def test_who_has_a_name_anew_does_not_let_the_earlier_holder_of_it_in_again(
+    service: Running, directory: MemoryDirectory, alice: Caller
+) -> None:
+    entry = of_the_lab(f"nomen-{alice.tenant}")
+    directory.put(entry)
+    await arrived(service, entry)
+    hub = KqiAuthenticator(platform=service.settings)
+    hub.directory = directory
+    user = SimpleNamespace(name=entry.name)
+    try:
+        assert await hub.refresh_user(user)
+        directory.put(replace(entry, directory_id="id-of-another"))
+        assert [await hub.refresh_user(user) for _ in range(3)] == [False] * 3
+        directory.put(entry)
+        assert await hub.refresh_user(user)
+    finally:
+        await hub.database.close()
+
+
 async def test_a_directory_does_not_take_the_last_administrator(tmp_path: Path) -> None:
     """Whoever nobody could undo: a sync refuses, and who signs in stays one until there is another."""
     directory = MemoryDirectory()

@@ -11,7 +11,7 @@ import pytest
 
 from tests import slapd
 from tests.integration.directory.conftest import platform_over
-from tests.platform import Platform, fault, form_token, problem, sign_in
+from tests.platform import Platform, fault, form_token, problem, sign_in, wait_for
 from tests.slapd import PASSWORD, Slapd, dn_of
 
 LONG_AGO = "20200101000000Z"
@@ -44,12 +44,13 @@ def server() -> Iterator[Slapd]:
         yield made
 
 
-_PEOPLE = ("alice", "bob", "boss", "fresh", "fresher", "gone", "program")
+_PEOPLE = ("alice", "bob", "boss", "fresh", "fresher", "gone", "idle", "left", "program")
 
 
 @pytest.fixture(scope="module")
 def platform(server: Slapd) -> Iterator[Platform]:
     found = platform_over(server, admin_groups=[STAFF], look_up_cache_s=0.5)
+    found.environment = True
     with found:
         yield found
 
@@ -187,13 +188,53 @@ def test_who_is_taken_out_of_the_directory_is_out(platform: Platform, server: Sl
     until(lambda: told(platform, token) == (403, "account_disabled"))
 
 
+def test_who_has_nothing_but_an_open_browser_is_out_as_well(
+    platform: Platform, server: Slapd, browser: httpx.Client
+) -> None:
+    sign_in(browser, "idle", PASSWORD)
+    assert browser.get("/services/kqi/api/v1/me").json()["name"] == "idle"
+    rename(server, "idle", "elsewhere")
+    until(lambda: browser.get("/services/kqi/api/v1/me").status_code == 401)
+    rename(server, "elsewhere", "idle")
+
+
+def test_an_open_jupyterlab_is_shut_to_who_is_taken_out_and_none_is_started(
+    platform: Platform, server: Slapd, browser: httpx.Client
+) -> None:
+    sign_in(browser, "left", PASSWORD)
+    mine = "/services/kqi/api/v1"
+    asked = {"title": "look", "resources": {"cpu": 0.1, "memory_gb": 0.5}}
+    csrf = {"X-KQI-CSRF": browser.get("/services/kqi/session").text}
+    with httpx.Client(base_url=platform.url, cookies=browser.cookies, timeout=60) as program:
+        run = program.post(f"{mine}/notebooks", json=asked, headers=csrf).json()
+        wait_for(program, f"{mine}/notebooks/{run['id']}", "running", "failed")
+        lab = httpx.URL(program.get(f"{mine}/notebooks/{run['id']}").json()["url"]).path
+    assert "JupyterLab" in browser.get(lab).text
+    rename(server, "left", "elsewhere")
+    until(lambda: browser.get(lab).url.path == "/hub/login", within_s=150)
+    refused = launched(platform, "left")
+    assert (refused.status_code, problem(refused)) == (404, "not_found")
+    # Nothing of theirs ends by it.
+    with platform.client("alice") as colleague:
+        assert colleague.get(f"/notebooks/{run['id']}").json()["phase"] == "running"
+    rename(server, "elsewhere", "left")
+    assert "Welcome" in sign_in(browser_of(platform), "left", PASSWORD).text
+
+
+def launched(platform: Platform, name: str) -> httpx.Response:
+    """Ask as the hub does when somebody starts their own server."""
+    key = (platform.state / "secrets" / "service-token").read_text().strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.post(f"{platform.api}/internal/launch", json={"person": name}, headers=headers, timeout=60)
+
+
 def rename(server: Slapd, name: str, to: str) -> None:
     with server.administrator() as connection:
         assert connection.modify_dn(dn_of(name), f"uid={to}")
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+def until(condition: Callable[[], bool], within_s: float = 60) -> None:
+    end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.2)

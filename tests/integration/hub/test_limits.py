@@ -1,6 +1,7 @@
 """Guessing: what one address may try, and what it cannot get round."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -109,3 +110,30 @@ def test_where_passwords_cannot_be_checked_the_page_says_so(hub_platform: Platfo
             assert changed.status_code == 503 and "cannot be checked" in fault(changed.text)
         finally:
             database.execute(*place, "alter table away rename to local_accounts")
+
+
+def test_a_token_that_cannot_be_kept_is_no_fault_of_ours() -> None:
+    who, came = {"username": "alice", "password": PASSWORD}, "select max(id) from audit"
+    with Platform(environment=False) as own, ThreadPoolExecutor(1) as program:
+        own.add_user("alice")
+        for _ in range(20):  # until another writer comes between the sign-in and its token
+            asked = program.submit(httpx.post, f"{own.url}/hub/kqi/token", json=who, timeout=60)
+            with database.held(own.state, own.database, once=came):
+                answer = asked.result()
+            assert answer.status_code in {201, 503}, answer.text
+            if answer.status_code == 503:
+                break
+        assert problem(answer) == "directory_unreachable"
+
+
+def test_terms_that_cannot_be_accepted_now_say_so() -> None:
+    with Platform(environment=False) as own:
+        own.add_user("chief", "--admin")
+        with own.client("chief") as client, own.browser("chief") as browser:
+            client.post("/terms", json={"en": "No mining.", "ja": "-", "zh": "-"}).raise_for_status()
+            page = browser.get("/hub/kqi/terms")
+            form = {"_xsrf": form_token(page.text), "version": "1", "accept": "yes"}
+            with database.held(own.state, own.database):
+                refused = browser.post("/hub/kqi/terms", data=form)
+            assert refused.status_code == 503 and "was busy for too long" in refused.text
+            assert browser.post("/hub/kqi/terms", data=form).url.path == "/services/kqi/"

@@ -142,6 +142,15 @@ def test_a_form_without_its_token_changes_nothing(platform: Platform) -> None:
         assert made.status_code == 201
 
 
+def test_who_begins_to_sign_in_in_two_tabs_is_in_with_either(platform: Platform) -> None:
+    headers = {"Sec-Fetch-Mode": "navigate"}
+    with httpx.Client(base_url=platform.url, headers=headers, timeout=60) as client:
+        first, second = (client.get("/services/kqi/").headers["location"] for _ in range(2))
+        sign_in(client, "alice", PASSWORD)
+        for tab in (first, second, first):
+            assert "Welcome, alice" in client.get(tab, follow_redirects=True).text
+
+
 def test_a_program_signs_in_by_a_code_that_a_person_approves(platform: Platform) -> None:
     begun = httpx.post(f"{platform.api}/device", json={"client": "test program"}).json()
     redeem = {"device_code": begun["device_code"]}
