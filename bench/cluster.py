@@ -44,7 +44,7 @@ _PEER = "JupyterHub {jupyterhub} with KubeSpawner {kubespawner}"
 _SIDES = ("ours", "theirs")
 
 
-def run() -> list[Record]:
+def run() -> Iterator[Record]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         policy, audit = Path(name, "policy.yaml"), Path(name, "audit.log")
         policy.write_text(_POLICY)
@@ -52,7 +52,8 @@ def run() -> list[Record]:
         options = [f"--audit-policy-file={policy}", f"--audit-log-path={audit}", "--max-requests-inflight=3000"]
         with Cluster(nodes=0, apiserver=[*options, "--max-mutating-requests-inflight=1000"]) as cluster:
             add_nodes(cluster, 2)
-            return [*_bursts(cluster, audit), *_watches(cluster)]
+            yield from _bursts(cluster, audit)
+            yield from _watches(cluster)
 
 
 def _bursts(cluster: Cluster, audit: Path) -> list[Record]:
