@@ -15,7 +15,9 @@ from kqi_hub.directory.local import set_password
 from kqi_hub.directory.one_time import one_time_password
 from kqi_hub.errors import Conflict, NotFound
 from kqi_hub.identity import people
+from kqi_hub.identity.model import Principal
 from kqi_hub.identity.rows import LOCAL, LocalAccountRow, MembershipRow, PersonRow, TenantRow
+from kqi_hub.tenants.roles import check_may_change
 from kqi_spawner.workload import Secret
 
 
@@ -52,6 +54,13 @@ async def find(session: AsyncSession, name: str) -> PersonRow:
     if found is None:
         raise NotFound("person", name)
     return found
+
+
+async def changeable(session: AsyncSession, name: str, caller: Principal) -> PersonRow:
+    """Return somebody whom the caller may change. Raises NotFound, or Forbidden for who may do more than the caller."""
+    row = await find(session, name)
+    await check_may_change(session, row, caller)
+    return row
 
 
 async def page(session: AsyncSession, search: Search, after: str | None, limit: int) -> list[Seen]:

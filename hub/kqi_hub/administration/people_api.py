@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import Depends, Path, Query
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi import schema
 from kqi_hub.administration import people, wire
@@ -12,7 +11,6 @@ from kqi_hub.administration.desk import Desk
 from kqi_hub.administration.suspend import resume, suspend
 from kqi_hub.errors import Conflict, Invalid
 from kqi_hub.identity.policy import Permission
-from kqi_hub.identity.rows import PersonRow
 from kqi_hub.tenants import roles
 from kqi_hub.web.call import Call, Caller, feature
 from kqi_hub.web.paging import Cursor, Limit, page, text_after
@@ -69,7 +67,7 @@ async def get_person(call: Caller, name: Name) -> schema.Somebody:
 @routes.patch("/admin/people/{name}", permission=Permission.PEOPLE_MANAGE)
 async def change_person(call: Caller, name: Name, body: schema.ChangeSomebody) -> schema.Somebody:
     """Change what is given. The directory's own people keep the name and e-mail that it says."""
-    row = await _changeable(call.session, call, name)
+    row = await people.changeable(call.session, name, call.person)
     values = body.model_dump(exclude={"platform_role"})
     changed = await people.change(call.session, row, values)
     if changed:
@@ -83,7 +81,7 @@ async def change_person(call: Caller, name: Name, body: schema.ChangeSomebody) -
 async def renew_password(call: Caller, desk: Feature, name: Name, body: schema.SendPassword) -> schema.NewSomebody:
     """Give a new password that works once."""
     async with call.platform.database.write() as session:
-        row = await _changeable(session, call, name)
+        row = await people.changeable(session, name, call.person)
         if body.send:
             check_can_send(desk.courier, row.email)
         password = await people.renew_password(session, row)
@@ -95,7 +93,7 @@ async def renew_password(call: Caller, desk: Feature, name: Name, body: schema.S
 @routes.post("/admin/people/{name}/unlock", permission=Permission.PEOPLE_MANAGE)
 async def unlock_person(call: Caller, name: Name) -> schema.Somebody:
     """Let somebody try again at once who typed too many wrong passwords."""
-    await people.unlock(call.session, await _changeable(call.session, call, name))
+    await people.unlock(call.session, await people.changeable(call.session, name, call.person))
     await call.note("person.unlock", f"person/{name}")
     return wire.somebody(await people.one(call.session, name))
 
@@ -103,7 +101,7 @@ async def unlock_person(call: Caller, name: Name) -> schema.Somebody:
 @routes.post("/admin/people/{name}/suspend", permission=Permission.PEOPLE_MANAGE)
 async def suspend_person(call: Caller, desk: Feature, name: Name, body: schema.Suspend) -> schema.Somebody:
     """End sessions, tokens, servers and runs of a person within a minute, and let no new ones begin; data stays."""
-    row = await _changeable(call.session, call, name)
+    row = await people.changeable(call.session, name, call.person)
     if row.id == call.person.person:
         raise Conflict("not_yourself")
     await roles.keep_an_administrator(call.session, row)
@@ -116,7 +114,7 @@ async def suspend_person(call: Caller, desk: Feature, name: Name, body: schema.S
 @routes.post("/admin/people/{name}/resume", permission=Permission.PEOPLE_MANAGE)
 async def resume_person(call: Caller, name: Name) -> schema.Somebody:
     """Let somebody sign in again who was suspended; what ended stays ended."""
-    row = await _changeable(call.session, call, name)
+    row = await people.changeable(call.session, name, call.person)
     await resume(call.session, row)
     await call.note("person.resume", f"person/{name}")
     return wire.somebody(await people.one(call.session, name))
@@ -125,7 +123,7 @@ async def resume_person(call: Caller, name: Name) -> schema.Somebody:
 @routes.post("/admin/people/{name}/hand-over", permission=Permission.PEOPLE_MANAGE, status=202)
 async def hand_over(call: Caller, desk: Feature, name: Name, body: schema.HandOver) -> schema.Errand:
     """Give all that a person owns to another one, in the background."""
-    await _changeable(call.session, call, name)
+    await people.changeable(call.session, name, call.person)
     row = await desk.leaving.ask_hand_over(call.session, name, body.to, call.person, homes=body.homes)
     await call.note("person.hand_over", f"person/{name}", to=body.to, homes=body.homes, errand=row.id)
     call.after.append(desk.errands.wake)
@@ -135,7 +133,7 @@ async def hand_over(call: Caller, desk: Feature, name: Name, body: schema.HandOv
 @routes.post("/admin/people/{name}/delete", permission=Permission.PEOPLE_MANAGE, status=202)
 async def delete_person(call: Caller, desk: Feature, name: Name, body: schema.DeleteSomebody) -> schema.Errand:
     """Delete a person, in the background, with a report. Refused while they own something, unless `confirm` says so."""
-    await _changeable(call.session, call, name)
+    await people.changeable(call.session, name, call.person)
     for given in (body.confirm, body.erase_homes):
         if given is not None and given != name:
             raise Invalid("name_not_repeated", name=name)
@@ -144,12 +142,6 @@ async def delete_person(call: Caller, desk: Feature, name: Name, body: schema.De
     await call.note("person.delete", f"person/{name}", errand=row.id, **asked)
     call.after += [desk.suspension.wake, desk.errands.wake]
     return wire.errand(row)
-
-
-async def _changeable(session: AsyncSession, call: Call, name: str) -> PersonRow:
-    row = await people.find(session, name)
-    await roles.check_may_change(session, row, call.person)
-    return row
 
 
 async def _with_password(

@@ -14,8 +14,7 @@ from kqi_hub.clock import now
 from kqi_hub.errors import NotFound
 from kqi_hub.identity.policy import Permission
 from kqi_hub.identity.rows import BrowserSessionRow, PersonRow, TokenRow
-from kqi_hub.tenants import roles
-from kqi_hub.web.call import Call, Caller, feature
+from kqi_hub.web.call import Caller, feature
 from kqi_hub.web.routes import Routes
 
 routes = Routes("sessions")
@@ -41,7 +40,7 @@ async def list_sessions(
 async def end_sessions(call: Caller, desk: Feature, name: Name) -> schema.EndedSessions:
     """Sign a person out everywhere: browsers, and tokens of programs. Runs and servers go on."""
     async with call.platform.database.write() as session:
-        row = await _changeable(session, call, name)
+        row = await people.changeable(session, name, call.person)
         done = await session.execute(delete(TokenRow).where(TokenRow.person_id == row.id, TokenRow.run_key.is_(None)))
         ended: int = done.rowcount  # type: ignore[attr-defined]
         await call.acting(session).note("session.end_all", f"person/{name}", tokens=ended)
@@ -53,7 +52,7 @@ async def end_sessions(call: Caller, desk: Feature, name: Name) -> schema.EndedS
 async def end_session(call: Caller, desk: Feature, name: Name, session_id: Annotated[str, Path(max_length=32)]) -> None:
     """End one session of a person."""
     async with call.platform.database.write() as session:
-        row = await _changeable(session, call, name)
+        row = await people.changeable(session, name, call.person)
         if session_id.startswith(_TOKEN):
             if not await _end_token(session, row, session_id):
                 raise NotFound("session", session_id)
@@ -64,12 +63,6 @@ async def end_session(call: Caller, desk: Feature, name: Name, session_id: Annot
         raise NotFound("session", session_id)
     async with call.platform.database.write() as session:
         await call.acting(session).note("session.end", f"person/{name}", session=session_id)
-
-
-async def _changeable(session: AsyncSession, call: Call, name: str) -> PersonRow:
-    row = await people.find(session, name)
-    await roles.check_may_change(session, row, call.person)
-    return row
 
 
 async def _end_token(session: AsyncSession, person: PersonRow, number: str) -> int:

@@ -156,28 +156,28 @@ async def move(
     """Set the phase and `values` if the phase is still that of `run`, else False. Records the event."""
     if to not in EDGES[run.phase]:
         raise AssertionError(f"{run.phase} -> {to}")
-    statement = (
-        update(RunRow)
-        .where(RunRow.key == run.key, RunRow.phase == run.phase.value, RunRow.attempt == run.attempt)
-        .values(phase=to.value, reason=reason, message=kept(message[:2000]), **(values or {}))
-        .execution_options(synchronize_session=False)
-    )
-    if (await scope.execute(statement)).rowcount != 1:  # type: ignore[attr-defined]
-        return False
-    await note(scope, run.key, to, reason, message)
-    return True
+    moved = await _set(scope, run, {"phase": to.value, "reason": reason, **(values or {})}, message)
+    if moved:
+        await note(scope, run.key, to, reason, message)
+    return moved
 
 
 async def say(scope: Scope, run: Run, message: str) -> None:
     """Set what is said of a run that stays in its phase. Records the event."""
+    if await _set(scope, run, {}, message):
+        await note(scope, run.key, run.phase, None, message)
+
+
+async def _set(scope: Scope, run: Run, values: Mapping[str, object], message: str) -> bool:
+    """Set `values` and the message if the phase is still that of `run`; return whether it was."""
     statement = (
         update(RunRow)
         .where(RunRow.key == run.key, RunRow.phase == run.phase.value, RunRow.attempt == run.attempt)
-        .values(message=kept(message[:2000]))
+        .values(message=kept(message[:2000]), **values)
         .execution_options(synchronize_session=False)
     )
-    if (await scope.execute(statement)).rowcount == 1:  # type: ignore[attr-defined]
-        await note(scope, run.key, run.phase, None, message)
+    changed: int = (await scope.execute(statement)).rowcount  # type: ignore[attr-defined]
+    return changed == 1
 
 
 async def note(scope: Scope, key: int, phase: Phase, reason: str | None = None, message: str = "") -> None:

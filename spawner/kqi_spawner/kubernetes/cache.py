@@ -155,22 +155,26 @@ class Cache:
             self._readers.discard(queue)
 
     def _replace_jobs(self, found: list[dict[str, Any]], version: int) -> None:
-        left = {name for one in found if (name := labels.name_of(one))}
-        for name in self._jobs.keys() - left:
-            if self._jobs[name].version <= version:  # else it was made after the list
-                del self._jobs[name]
-                self._announce(name)
+        self._drop_missing(self._jobs, found, version)
         for one in found:
             self.put_job(one)
 
     def _replace_pods(self, found: list[dict[str, Any]], version: int) -> None:
-        left = {name for one in found if (name := labels.name_of(one))}
-        for name in self._pods.keys() - left:
-            if self._pods[name].version <= version:
-                del self._pods[name]
-                self._announce(name)
+        self._drop_missing(self._pods, found, version)
         for one in found:
             self.put_pod(one)
+
+    def _drop_missing(
+        self,
+        known: "dict[WorkloadName, SeenJob] | dict[WorkloadName, SeenPod]",
+        found: list[dict[str, Any]],
+        version: int,
+    ) -> None:
+        left = {name for one in found if (name := labels.name_of(one))}
+        for name in known.keys() - left:
+            if known[name].version <= version:  # else it was made after the list
+                del known[name]
+                self._announce(name)
 
     def _drop_job(self, found: dict[str, Any]) -> None:
         name = labels.name_of(found)

@@ -10,6 +10,7 @@ from kqi_hub.testing.service import Running
 from kqi_hub.vault import Vault
 from tests.integration.accounts.conftest import GIT_TOKEN
 from tests.integration.api.caller import Caller
+from tests.processes import shown
 from tests.servers.git import GitServer
 from tests.servers.https import HttpsServer, Reply
 
@@ -126,15 +127,3 @@ async def test_the_secret_is_in_no_word_or_variable_of_git_at_work(alice: Caller
     git_server.meanwhile = lambda: None
     assert any(b"remote-https" in text for text in seen.values())
     assert not [place for place, text in seen.items() if GIT_TOKEN.encode() in text]
-
-
-def shown() -> dict[str, bytes]:
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            for name in ("cmdline", "environ"):
-                try:
-                    found[str(folder / name)] = (folder / name).read_bytes()
-                except OSError:
-                    continue
-    return found

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.platform import Platform, form_token, wait_for
+from tests.processes import shown
 from tests.servers.git import GitServer
 from tests.servers.https import HttpsServer, Reply
 
@@ -36,7 +37,7 @@ def test_what_is_entrusted_is_found_nowhere(folder: Path) -> None:
             KQI_HUB__OUTBOUND__PRIVATE_NETWORKS='["127.0.0.1/32", "::1/128"]',
         )
         seen: dict[str, bytes] = {}
-        git.meanwhile = lambda: seen.update(_shown())
+        git.meanwhile = lambda: seen.update(shown())
         hooks.replies[f"/{HOOK}"], hooks.replies[f"/{BROKEN_HOOK}"] = Reply(), Reply(status=500)
         with own:
             own.command("user", "add", "alice", "--password-stdin", text=PASSWORD + "\n")
@@ -101,8 +102,8 @@ def _work(own: Platform, git: GitServer, hooks: HttpsServer, token: str, seen: d
         while "from-a-run" not in git.heads():
             assert client.get(place).json()["phase"] == "running", client.get(f"{place}/log").text
             git.wait(len(git.received) + 1, 300)
-        run_token = _variable(b"KQI_TOKEN", _shown())
-        seen.update({name: text for name, text in _shown().items() if name.endswith("cmdline")})
+        run_token = _variable(b"KQI_TOKEN", shown())
+        seen.update({name: text for name, text in shown().items() if name.endswith("cmdline")})
         assert not [name for name, text in seen.items() if name.endswith("cmdline") and run_token in text]
         notebook = client.post("/notebooks", json={"title": "look", "resources": small, "image": "nothing"}).json()
         assert wait_for(client, f"/notebooks/{notebook['id']}", "failed")["reason"]
@@ -135,22 +136,9 @@ def _found(content: bytes, secrets: "list[re.Pattern[bytes]]") -> list[bytes]:
     return [found.group() for secret in secrets if (found := secret.search(content))]
 
 
-def _variable(name: bytes, shown: dict[str, bytes]) -> bytes:
-    for place, text in shown.items():
+def _variable(name: bytes, seen: dict[str, bytes]) -> bytes:
+    for place, text in seen.items():
         for part in text.split(b"\0"):
             if place.endswith("environ") and part.startswith(name + b"="):
                 return part.partition(b"=")[2]
     raise AssertionError("no process has it")
-
-
-def _shown() -> dict[str, bytes]:
-    """Return words and variables of every process, as root sees them; those of the tests are left out."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            for name in ("cmdline", "environ"):
-                try:
-                    found[str(folder / name)] = (folder / name).read_bytes()
-                except OSError:
-                    continue
-    return found
