@@ -10,7 +10,7 @@ import asyncpg
 import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, create_engine, event, pool
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -72,6 +72,7 @@ class PostgresServer:
             pool_pre_ping=True,  # a request after a restart of the server gets a new connection instead of an error
         )
         event.listen(engine.sync_engine, "begin", _begin)
+        event.listen(engine.sync_engine, "handle_error", _given_up)
         return engine
 
     def reading(self, engine: AsyncEngine) -> AsyncEngine:
@@ -179,6 +180,12 @@ def _begin(connection: Connection) -> None:
     # whole transaction would be as old as the beginning of the wait.
     if connection.get_execution_options().get("kqi_write"):
         connection.exec_driver_sql(f"select pg_advisory_xact_lock({WRITERS})")
+
+
+def _given_up(context: ExceptionContext) -> None:
+    # Whatever a kept connection says when it is asked for a sign of life: a new one tells how things stand.
+    if context.is_pre_ping:
+        context.is_disconnect = True
 
 
 def _context(settings: Settings, host: str) -> ssl.SSLContext | bool:
