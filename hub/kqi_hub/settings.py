@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from kqi_hub.errors import ConfigError
 from kqi_hub.i18n import Fault
 from kqi_hub.settings_cluster import STRICT, Kubernetes
-from kqi_hub.settings_outside import KEY_SERVERS, KeyServer, Outbound, Smtp, Texts
+from kqi_hub.settings_outside import KEY_SERVERS, KeyServer, Networks, Outbound, Smtp, Texts
 from kqi_hub.settings_people import Applications, Audit, SignIn, Tenants
 
 _PREFIX = "KQI_HUB__"
@@ -115,6 +115,8 @@ class Limits(_Section):
 
 class Sources(_Section):
     local_folders: list[Path] = []  # where repositories of this machine lie that everybody may read
+    # Networks with repositories, beside the open internet; None: anywhere, as on a machine that people use themselves.
+    private_networks: Networks | None = None
     timeout_s: float = Field(default=3600, gt=0)  # of one fetch, which ends earlier where nothing comes
     key_servers: list[KeyServer] = KEY_SERVERS  # where people's SSH keys are fetched from by name
 

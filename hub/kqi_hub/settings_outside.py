@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -13,22 +13,23 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _are_networks(texts: list[str]) -> list[str]:
+    for text in texts:
+        ip_network(text)
+    return texts
+
+
+Networks = Annotated[list[str], AfterValidator(_are_networks)]
 Language = Literal["en", "ja", "zh"]
 
 
 class Outbound(_Section):
     """Addresses that people choose: webhooks, and git servers that keys are fetched from."""
 
-    private_networks: list[str] = []  # networks, beside the open internet, that may be connected to: ["10.0.0.0/8"]
+    private_networks: Networks = []  # networks, beside the open internet, that may be connected to: ["10.0.0.0/8"]
+    closed_networks: Networks = []  # never connected to, also where they lie in those; nor for repositories
     ca_file: Path | None = None  # authorities to believe beside those of the system; git believes them, too
     timeout_s: float = Field(default=10, gt=0, le=120)
-
-    @field_validator("private_networks")
-    @classmethod
-    def _are_networks(cls, texts: list[str]) -> list[str]:
-        for text in texts:
-            ip_network(text)
-        return texts
 
 
 class Smtp(_Section):

@@ -14,6 +14,8 @@ from kqi_hub.db.scope import Scope
 from kqi_hub.engine import owner
 from kqi_hub.identity.tokens import RunTokens
 from kqi_hub.outbound import trust
+from kqi_hub.outbound.addresses import Reach, networks
+from kqi_hub.outbound.tunnel import Way
 from kqi_hub.runs import store as run_store
 from kqi_hub.runs.prepare import Preparation
 from kqi_hub.runtime import kept_secret
@@ -88,9 +90,17 @@ def _git(settings: Settings, files: Store) -> Git:
         owner=files.owner,
         ca_file=settings.outbound.ca_file,
         proxies=settings.proxies,
+        way=_way(settings),
     )
     git.prepare()
     return git
+
+
+def _way(settings: Settings) -> Way | None:
+    if settings.sources.private_networks is None:
+        return None
+    reach = Reach(networks(settings.sources.private_networks), networks(settings.outbound.closed_networks))
+    return Way(reach=reach, proxies=settings.proxies)
 
 
 def _authorities(settings: Settings, files: Store) -> StorePath | None:

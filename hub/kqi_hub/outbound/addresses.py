@@ -1,6 +1,9 @@
-"""Which network addresses may be connected to. Pure."""
+"""Which network addresses may be connected to."""
 
+import asyncio
+import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -14,15 +17,37 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
-def allowed(text: str, private: Sequence[Network]) -> bool:
-    """Return whether an address is one of the open internet, or in a network that an administrator has named."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    inner = _inner(address)
-    named = any(_within(address, network) or _within(inner, network) for network in private)
-    return named or _open(inner)
+class Forbidden(Exception):
+    """A name leads to where nobody may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The open internet, and `private` networks that an administrator has named; never what is in `closed`."""
+
+    private: Sequence[Network] = ()
+    closed: Sequence[Network] = ()
+
+    def holds(self, text: str) -> bool:
+        """Return whether an address may be connected to."""
+        try:
+            address = ip_address(text.partition("%")[0])
+        except ValueError:
+            return False
+        inner = _inner(address)
+
+        def named(given: Sequence[Network]) -> bool:
+            return any(_within(address, network) or _within(inner, network) for network in given)
+
+        return not named(self.closed) and (named(self.private) or _open(inner))
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Return what a name resolves to. Raises Forbidden unless all of it may be connected to, socket.gaierror."""
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not addresses or not all(map(self.holds, addresses)):
+            raise Forbidden
+        return addresses
 
 
 def _open(address: Address) -> bool:

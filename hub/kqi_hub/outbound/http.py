@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +17,7 @@ import httpcore
 
 from kqi_hub.errors import Invalid
 from kqi_hub.outbound import trust
-from kqi_hub.outbound.addresses import Network, allowed, networks
+from kqi_hub.outbound.addresses import Forbidden, Reach, networks
 from kqi_hub.settings_outside import Outbound
 
 
@@ -44,7 +44,7 @@ class Outside:
         self._settings = settings
         self._proxy = proxies.get("https_proxy", "")
         self._without_proxy = proxies.get("no_proxy", "")
-        self._private = networks(settings.private_networks)
+        self._reach = Reach(networks(settings.private_networks), networks(settings.closed_networks))
         self._trust: ssl.SSLContext | None = None
 
     async def ask(
@@ -68,7 +68,7 @@ class Outside:
                 pool.stream(method, url, headers=sent, content=content) as answer,
             ):
                 return Answer(status=answer.status, body=await _bounded(answer, at_most))
-        except _Forbidden as error:
+        except Forbidden as error:
             raise Refused(url, "the address is not one of the open internet") from error
         except _TooMuch as error:
             raise Refused(url, f"more than {at_most} bytes") from error
@@ -86,11 +86,11 @@ class Outside:
             raise Refused(url, "no answer of HTTP") from error
 
     async def _pool(self, trusted: ssl.SSLContext, host: str) -> httpcore.AsyncConnectionPool:
-        checked = _Checked(self._private)
+        checked = _Checked(self._reach)
         if not self._proxy or proxy_bypass_environment(host, {"no": self._without_proxy}):
             return httpcore.AsyncConnectionPool(trusted, network_backend=checked)
         with contextlib.suppress(socket.gaierror):
-            await checked.addresses(host, 443)
+            await self._reach.addresses(host, 443)
         place, name = urlsplit(self._proxy), host_of(self._proxy)
         auth = (unquote(place.username), unquote(place.password or "")) if place.username else None
         address = f"{place.scheme}://{f'[{name}]' if ':' in name else name}:{place.port or 80}"
@@ -117,10 +117,6 @@ def host_of(url: str) -> str:
         return ""
 
 
-class _Forbidden(Exception):
-    pass
-
-
 class _TooMuch(Exception):
     pass
 
@@ -128,9 +124,9 @@ class _TooMuch(Exception):
 class _Checked(httpcore.AnyIOBackend):
     """Connects to what a name resolves to, if all of that may be connected to."""
 
-    def __init__(self, private: Sequence[Network]) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
-        self._private = private
+        self._reach = reach
 
     async def connect_tcp(
         self,
@@ -140,7 +136,7 @@ class _Checked(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await self.addresses(host, port)
+        addresses = await self._reach.addresses(host, port)
         # One that is down must not hide another that answers.
         for address in addresses[:-1]:
             try:
@@ -149,18 +145,10 @@ class _Checked(httpcore.AnyIOBackend):
                 continue
         return await super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
-    async def addresses(self, host: str, port: int) -> list[str]:
-        """Return what a name resolves to. Raises _Forbidden unless all of it may be connected to."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if not addresses or not all(allowed(address, self._private) for address in addresses):
-            raise _Forbidden
-        return addresses
-
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        raise _Forbidden
+        raise Forbidden
 
 
 async def _bounded(answer: httpcore.Response, at_most: int) -> bytes:

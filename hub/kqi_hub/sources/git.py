@@ -5,15 +5,18 @@ import contextlib
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kqi_hub.accounts.credentials import GitAccess
 from kqi_hub.errors import Invalid, Unavailable
 from kqi_hub.outbound import trust
+from kqi_hub.outbound.tunnel import Tunnel, Way
 from kqi_hub.sources.local import LocalFolders
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -22,6 +25,7 @@ _REMOTE = re.compile(r"(?:https?|git|ssh)://[^\s]+")
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _MAX_OUTPUT = 20_000
+_SSH = "ssh -oBatchMode=yes"
 _ASKED_S = 60.0  # for an answer that somebody waits for
 # A server may compute for long and keep the line open with a byte or two; one that sends less than this is gone.
 _STALLED = ("-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=120")
@@ -36,7 +40,10 @@ class Resolved:
 
 @dataclass(slots=True, kw_only=True)
 class Git:
-    """`owner` is the account that git runs as, where the platform runs as root; `home` is an empty folder of ours."""
+    """`owner` is the account that git runs as, where the platform runs as root; `home` is an empty folder of ours.
+
+    `way` is how far it may go, by whatever proxy; None: anywhere, by `proxies`.
+    """
 
     home: Path
     timeout_s: float  # of one fetch, which ends earlier where nothing comes
@@ -44,11 +51,15 @@ class Git:
     owner: tuple[int, int] | None = None
     proxies: Mapping[str, str] = field(default_factory=dict)  # variables by which this site reaches others
     ca_file: Path | None = None  # authorities to believe beside those of the system
+    way: Way | None = None
 
     def prepare(self) -> None:
         """Write the one configuration that git reads: repositories of other accounts may be cloned."""
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "gitconfig").write_text("[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n", "utf-8")
+        # git's own protocol wants one program, without arguments.
+        self._through.write_text(f'#!/bin/sh\nexec {sys.executable} -m kqi_hub.outbound.through "$KQI_TUNNEL" "$@"\n')
+        self._through.chmod(0o755)
         if self.ca_file is not None:
             trust.write_bundle(self.ca_file, self._authorities)
         if shutil.which("git") is None:
@@ -141,29 +152,40 @@ class Git:
         return {ref: sha for sha, ref in pairs}
 
     async def _run(self, at: "_Remote", arguments: Sequence[str], *, within_s: float = math.inf) -> str:
-        with _offered(at.access) as offer:
-            process = await asyncio.create_subprocess_exec(
-                *("git", "-c", "protocol.ext.allow=never"),
-                *("-c", f"protocol.file.allow={'always' if at.files else 'never'}"),
-                *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", *_STALLED, *offer.words),
-                *arguments,
-                env=self._environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=offer.descriptors,
-                user=self.owner[0] if self.owner else None,
-                group=self.owner[1] if self.owner else None,
-                extra_groups=[] if self.owner else None,
-            )
-            text = await self._ended(at, process, min(within_s, self.timeout_s))
+        async with self._tunnel(at) as tunnel:
+            with _offered(at.access) as offer:
+                process = await asyncio.create_subprocess_exec(
+                    *("git", "-c", "protocol.ext.allow=never"),
+                    *("-c", f"protocol.file.allow={'always' if at.files else 'never'}"),
+                    *("-c", "credential.helper=", "-c", "core.hooksPath=/dev/null", *_STALLED, *offer.words),
+                    *arguments,
+                    env=self._environment(tunnel),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=offer.descriptors,
+                    user=self.owner[0] if self.owner else None,
+                    group=self.owner[1] if self.owner else None,
+                    extra_groups=[] if self.owner else None,
+                )
+                text = await self._ended(at, process, min(within_s, self.timeout_s))
         if process.returncode != 0:
+            if tunnel is not None and tunnel.refused:
+                raise Invalid("git_address_closed", host=tunnel.refused[0])
             said = _CREDENTIALS.sub("", text[-_MAX_OUTPUT:].strip().replace("\n", " "))
             if at.access is not None:
                 said = said.replace(at.access.secret.reveal(), "…")  # a server may say what it was told
             raise Invalid("git_failed", url=shown(at.url), message=said[-500:])
         return text
+
+    @contextlib.asynccontextmanager
+    async def _tunnel(self, at: "_Remote") -> AsyncIterator[Tunnel | None]:
+        if self.way is None or at.files:
+            yield None
+            return
+        async with self.way.opened() as tunnel:
+            yield tunnel
 
     async def _ended(self, at: "_Remote", process: asyncio.subprocess.Process, seconds: float) -> str:
         """Return all that it said; it is killed when it takes too long."""
@@ -182,18 +204,32 @@ class Git:
     def _authorities(self) -> Path:
         return self.home / "authorities.pem"
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def _through(self) -> Path:
+        return self.home / "through"
+
+    def _environment(self, tunnel: Tunnel | None) -> dict[str, str]:
         return {
-            **self.proxies,
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "GIT_CONFIG_GLOBAL": str(self.home / "gitconfig"),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "/bin/true",
-            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
             "LC_ALL": "C.UTF-8",
             **({"GIT_SSL_CAINFO": str(self._authorities)} if self.ca_file is not None else {}),
+            **({**self.proxies, "GIT_SSH_COMMAND": _SSH} if tunnel is None else self._by(tunnel)),
+        }
+
+    def _by(self, tunnel: Tunnel) -> dict[str, str]:
+        """Return the variables by which git, and ssh for it, connect by the tunnel alone."""
+        words = {"http.proxy": f"socks5h://127.0.0.1:{tunnel.port}", "core.gitProxy": str(self._through)}
+        return {
+            "KQI_TUNNEL": str(tunnel.port),
+            "GIT_SSH_COMMAND": f"{_SSH} {shlex.quote(f'-oProxyCommand={shlex.quote(str(self._through))} %h %p')}",
+            "GIT_CONFIG_COUNT": str(len(words)),
+            **{f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(words)},
+            **{f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(words.values())},
         }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kqi_hub.outbound.addresses import allowed, networks
+from kqi_hub.outbound.addresses import Reach, networks
 
 _OPEN = ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 _CLOSED = [
@@ -25,15 +25,22 @@ _CLOSED = [
 
 @pytest.mark.parametrize("address", _OPEN)
 def test_the_open_internet_may_be_asked(address: str) -> None:
-    assert allowed(address, ())
+    assert Reach().holds(address)
 
 
 @pytest.mark.parametrize("address", _CLOSED)
 def test_the_inside_may_not(address: str) -> None:
-    assert not allowed(address, ())
+    assert not Reach().holds(address)
 
 
 def test_networks_that_an_administrator_names_may_be_asked_in_all_their_forms() -> None:
-    named = networks(["10.0.0.0/8", "fd00::/8"])
-    assert allowed("10.1.2.3", named) and allowed("::ffff:10.1.2.3", named) and allowed("fd12::1", named)
-    assert not allowed("127.0.0.1", named) and not allowed("192.168.1.1", named)
+    named = Reach(networks(["10.0.0.0/8", "fd00::/8"]))
+    assert named.holds("10.1.2.3") and named.holds("::ffff:10.1.2.3") and named.holds("fd12::1")
+    assert not named.holds("127.0.0.1") and not named.holds("192.168.1.1")
+
+
+def test_what_is_closed_stays_so_in_all_its_forms_wherever_it_lies() -> None:
+    reach = Reach(networks(["10.0.0.0/8"]), networks(["10.96.0.0/12", "8.8.8.0/24"]))
+    assert reach.holds("10.1.2.3") and reach.holds("8.8.4.4")
+    for address in ("10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::a60:1", "8.8.8.8", "::ffff:8.8.8.8"):
+        assert not reach.holds(address), address
