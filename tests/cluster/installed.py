@@ -37,8 +37,9 @@ spec:
 apiVersion: v1
 kind: Service
 metadata: {name: code, namespace: kqi-code}
-spec: {selector: {app: code}, ports: [{port: 9418}]}
+spec: {clusterIP: %s, selector: {app: code}, ports: [{port: 9418}]}
 """
+_CODE_SERVICE = "10.96.77.77"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class Installed:
         """Put a repository where the cluster can clone it from; return its address."""
         if "kqi-code" not in self.cluster.kubectl("get", "namespaces", "-o", "name"):
             self.cluster.kubectl("create", "namespace", "kqi-code")
-            self.cluster.kubectl("apply", "-f", "-", text=_CODE % f"{_PREFIX}/hub:{self.tag}")
+            self.cluster.kubectl("apply", "-f", "-", text=_CODE % (f"{_PREFIX}/hub:{self.tag}", _CODE_SERVICE))
             self.cluster.kubectl("-n", "kqi-code", "wait", "pod/code", "--for=condition=Ready", "--timeout=60s")
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -136,5 +137,6 @@ class Installed:
             "tools": {"image": image("runner")},
             "storage": {"kind": "hostPath", "hostPath": str(self.store), "size": "10Gi"},
             "database": {"bundled": {"image": image("postgres"), "hostPath": str(self.folder / "database")}},
+            "settings": {"sources": {"private_networks": [f"{_CODE_SERVICE}/32"]}},
             "gpus": {"made-up": {"resource": CARD}},
         }

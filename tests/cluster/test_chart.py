@@ -245,6 +245,26 @@ def test_the_hub_is_not_cut_off_from_what_it_needs(objects: list[dict[str, Any]]
     assert all(found["spec"]["policyTypes"] == ["Ingress"] for found in policies)
 
 
+def test_what_is_opened_leaves_out_what_stays_closed(tmp_path: Path) -> None:
+    network = {"intranet": ["10.0.0.0/8", "192.168.4.0/24"], "cluster": ["10.96.0.0/12", "192.168.0.0/28"]}
+    objects = rendered({**_BASE, "singleuser": {"networkPolicy": network}})
+    egress = _one(objects, "NetworkPolicy", "kqi-work")["spec"]["egress"]
+    blocks = {
+        to["ipBlock"]["cidr"]: set(to["ipBlock"].get("except", ()))
+        for rule in egress
+        for to in rule["to"]
+        if "ipBlock" in to
+    }
+    assert blocks.pop("0.0.0.0/0") > {"10.0.0.0/8", "10.96.0.0/12", "169.254.0.0/16", "168.63.129.16/32"}
+    assert blocks == {"10.0.0.0/8": {"10.96.0.0/12"}, "192.168.4.0/24": set()}
+    said = _said(objects, tmp_path)
+    assert said.sources.private_networks == network["intranet"]
+    assert set(said.outbound.closed_networks) > set(network["cluster"])
+    for inner in ("10.96.0.0/12", "10.100.0.0/16", "169.254.169.254/32"):
+        with pytest.raises(AssertionError, match=f"{inner} lies in"):
+            rendered({**_BASE, "singleuser": {"networkPolicy": {**network, "intranet": [inner]}}})
+
+
 def test_runs_come_to_an_address_whose_certificate_is_valid(tmp_path: Path) -> None:
     plain = _said(rendered(_BASE), tmp_path).addresses
     guarded = _said(rendered({**_BASE, "proxy": _HTTPS}), tmp_path).addresses

@@ -12,7 +12,7 @@ import pytest
 from images.make import Plan, archives, build
 from images.rootfs import cache
 from tests.cluster.harness.cluster import Cluster
-from tests.cluster.harness.network import METADATA, OUTSIDE
+from tests.cluster.harness.network import API_PORT, CONTROL, INTRANET, METADATA, OUTSIDE, PODS
 from tests.cluster.helm import CHART
 from tests.cluster.installed import IMAGES, NAME, SPACE, WORK, Installed
 from tests.demo.day import Day
@@ -164,6 +164,40 @@ def test_a_tenant_may_have_a_network_of_its_own(platform: Installed, day: Day) -
     finally:
         day.kqi("tenant", "use", "sandbox")
         platform.upgrade()
+
+
+def test_the_cluster_stays_closed_in_networks_that_are_opened(platform: Installed, day: Day) -> None:
+    control = platform.cluster.control
+    control.room.spawn("listener", control.kube.with_name("probe"), "serve", "8000")
+    private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+    try:
+        platform.upgrade(singleuser={"networkPolicy": {"intranet": private, "cluster": [PODS]}})
+        notebook = day.json("notebook", "create", "--wait")["id"]
+        (pod,) = [pod for pod in platform.get("pods") if pod["metadata"]["name"].startswith("notebook")]
+        (port,) = [port["containerPort"] for one in pod["spec"]["containers"] for port in one.get("ports") or ()]
+        server = pod["status"]["podIP"]
+        # The apiserver's address is what the cluster says of itself.
+        places = {(INTRANET, 8000): "open", (server, port): "closed", (CONTROL, API_PORT): "closed"}
+        said = finished(day, train(day, f"python3 - <<'END'\n{_REACH.format(places=list(places))}\nEND"))
+        assert said.splitlines() == [f"{host} {port} {told}" for (host, port), told in places.items()]
+        close(day, notebook)
+    finally:
+        platform.upgrade()
+        control.room.end("listener")
+
+
+def test_no_repository_is_asked_for_where_people_may_not_go(
+    platform: Installed, day: Day, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inside = (f"git://{NAME}-database.{SPACE}:5432/x", "https://kubernetes.default.svc/x", f"http://{METADATA}/x")
+    for address in inside:
+        with pytest.raises(SystemExit):
+            day.kqi("training", "create", "--git", address, "-c", "true")
+        assert "may not ask" in capfd.readouterr().err, address
+    given = platform.published(Path(__file__).parent / "components")
+    with pytest.raises(SystemExit):
+        day.kqi("training", "create", "--git", given, "-c", "true")
+    assert "git could not read" in capfd.readouterr().err, "it is asked, and is none"
 
 
 def test_an_upgrade_interrupts_no_work_and_changes_no_secret(platform: Installed, day: Day) -> None:

@@ -205,3 +205,54 @@ checksum/proxy-token: {{ sha256sum . }}
 {{- end -}}
 {{- toJson $left -}}
 {{- end -}}
+
+{{/* An IPv4 address as a number. */}}
+{{- define "kqi.ipv4" -}}
+{{- $octets := splitList "." . -}}
+{{- add (mul 16777216 (atoi (index $octets 0))) (mul 65536 (atoi (index $octets 1))) (mul 256 (atoi (index $octets 2))) (atoi (index $octets 3)) -}}
+{{- end -}}
+
+{{/* Whether network `inner` lies in network `outer`: "true" or nothing. */}}
+{{- define "kqi.within" -}}
+{{- $inner := splitList "/" .inner -}}{{- $outer := splitList "/" .outer -}}
+{{- $length := atoi (index $outer 1) -}}
+{{- $size := 1 -}}{{- range until (int (sub 32 $length)) }}{{- $size = mul $size 2 }}{{- end -}}
+{{- $first := div (int64 (include "kqi.ipv4" (index $inner 0))) $size -}}
+{{- if and (ge (atoi (index $inner 1)) $length) (eq $first (div (int64 (include "kqi.ipv4" (index $outer 0))) $size)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Networks that stay closed to people's work whatever is opened, as a JSON list: what tells machines who they are (link-local;
+of Azure, Oracle and Alibaba), the cluster's own, and what the cluster says of its apiserver and services. */}}
+{{- define "kqi.never" -}}
+{{- $found := list "169.254.0.0/16" "168.63.129.16/32" "192.0.0.192/32" "100.100.100.200/32" -}}
+{{- with .Values.singleuser.networkPolicy -}}
+{{- $found = concat $found .cluster -}}
+{{- if .lookup -}}
+{{- range (lookup "discovery.k8s.io/v1" "EndpointSlice" "default" "").items -}}
+{{- if and (eq .addressType "IPv4") (eq (get (default dict .metadata.labels) "kubernetes.io/service-name") "kubernetes") -}}
+{{- range .endpoints }}{{- range .addresses }}{{- $found = append $found (printf "%s/32" .) }}{{- end }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $.Capabilities.APIVersions.Has "networking.k8s.io/v1/ServiceCIDR" -}}
+{{- range (lookup "networking.k8s.io/v1" "ServiceCIDR" "" "").items -}}
+{{- range .spec.cidrs }}{{- if not (contains ":" .) }}{{- $found = append $found . }}{{- end }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (uniq $found) -}}
+{{- end -}}
+
+{{/* The block of a policy for a network that is opened, without what stays closed in it. */}}
+{{- define "kqi.block" -}}
+{{- $except := list -}}
+{{- range fromJsonArray (include "kqi.never" .root) -}}
+{{- if include "kqi.within" (dict "inner" $.network "outer" .) -}}
+{{- fail (printf "singleuser.networkPolicy: %s lies in %s, which stays closed to people's work" $.network .) -}}
+{{- end -}}
+{{- if include "kqi.within" (dict "inner" . "outer" $.network) }}{{- $except = append $except . }}{{- end -}}
+{{- end -}}
+{{- $block := dict "cidr" .network -}}
+{{- with uniq (concat (default list .closed) $except) }}{{- $_ := set $block "except" . }}{{- end -}}
+{{- toJson (dict "ipBlock" $block) -}}
+{{- end -}}

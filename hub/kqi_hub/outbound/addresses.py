@@ -23,7 +23,7 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The open internet, and `private` networks that an administrator has named; never what is in `closed`."""
+    """The open internet without what is in `closed`, and `private`; the narrower network decides, `closed` if alike."""
 
     private: Sequence[Network] = ()
     closed: Sequence[Network] = ()
@@ -35,11 +35,14 @@ class Reach:
         except ValueError:
             return False
         inner = _inner(address)
-
-        def named(given: Sequence[Network]) -> bool:
-            return any(_within(address, network) or _within(inner, network) for network in given)
-
-        return not named(self.closed) and (named(self.private) or _open(inner))
+        private, closed = (
+            max(
+                (_narrowness(network) for network in given if _within(address, network) or _within(inner, network)),
+                default=-1,
+            )
+            for given in (self.private, self.closed)
+        )
+        return _open(inner) if private == closed == -1 else private > closed
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """Return what a name resolves to. Raises Forbidden unless all of it may be connected to, socket.gaierror."""
@@ -58,6 +61,10 @@ def _open(address: Address) -> bool:
 
 def _within(address: Address, network: Network) -> bool:
     return address.version == network.version and address in network
+
+
+def _narrowness(network: Network) -> int:
+    return network.prefixlen + 128 - network.max_prefixlen
 
 
 def _inner(address: Address) -> Address:

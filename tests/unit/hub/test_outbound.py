@@ -44,3 +44,11 @@ def test_what_is_closed_stays_so_in_all_its_forms_wherever_it_lies() -> None:
     assert reach.holds("10.1.2.3") and reach.holds("8.8.4.4")
     for address in ("10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::a60:1", "8.8.8.8", "::ffff:8.8.8.8"):
         assert not reach.holds(address), address
+
+
+def test_the_narrower_network_decides() -> None:
+    reach = Reach(networks(["10.0.0.0/8", "10.96.7.7/32", "10.97.0.0/16"]), networks(["10.96.0.0/12", "10.97.0.0/16"]))
+    for address in ("10.96.7.7", "::ffff:10.96.7.7", "10.1.1.1"):
+        assert reach.holds(address), address
+    for address in ("10.96.7.8", "10.97.1.1", "::ffff:10.97.1.1"):
+        assert not reach.holds(address), address
