@@ -22,7 +22,8 @@ def add_nodes(cluster: Cluster, count: int) -> None:
     cluster.control.room.spawn(
         "kwok",
         *(kwok / "kwok", "--kubeconfig", config, "--config", _STAGES, "--cidr=10.128.0.0/10"),
-        "--manage-nodes-with-label-selector=kqi-simulated=true",
+        # They say that they live, else they and their pods are told not to be ready.
+        *("--manage-nodes-with-label-selector=kqi-simulated=true", "--node-lease-duration-seconds=40"),
     )
     cluster.kubectl("apply", "-f", "-", text="".join(_NODE.format(number=number) for number in range(1, count + 1)))
     told = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"
