@@ -59,6 +59,7 @@ _SENTENCES = {
     "holds_password": "invalid.holds_password",
     "not_postgresql": "invalid.not_postgresql",
     "password_in_clear": "invalid.password_in_clear",
+    "capacity_of_unknown_cards": "invalid.capacity_of_unknown_cards",
     "root_without_namespace": "invalid.root_without_namespace",
 }
 

@@ -5,13 +5,15 @@ from typing import Protocol
 
 from kqi_hub.errors import ConfigError
 from kqi_hub.settings import Settings
+from kqi_hub.settings_cluster import Cards as SaidCards
 from kqi_hub.settings_cluster import Toleration as SaidToleration
+from kqi_hub.settings_cluster import Total
 from kqi_spawner.backend import ExecutionBackend
 from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Space, Toleration, Who
 from kqi_spawner.local.accounts import ensure_account
 from kqi_spawner.local.backend import LocalBackend, LocalSettings
 from kqi_spawner.local.isolation import Isolation
-from kqi_spawner.status import GpuKind
+from kqi_spawner.status import Capacity, GpuKind
 
 
 class Engine(ExecutionBackend, Protocol):
@@ -86,6 +88,7 @@ def kubernetes_settings(settings: Settings) -> KubernetesSettings:
         accounts=said.accounts,
         root=Space(namespace=said.root.namespace, claim=said.root.claim) if said.root else None,
         cards=cards,
+        capacity=_total(said.capacity, said.cards) if said.capacity else None,
         image_patience_s=said.image_patience_s,
         cpu_request_share=said.cpu_request_share,
         memory_request_share=said.memory_request_share,
@@ -95,6 +98,17 @@ def kubernetes_settings(settings: Settings) -> KubernetesSettings:
         priority_class=said.priority_class,
         pod_labels=said.pod_labels,
         pod_annotations=said.pod_annotations,
+    )
+
+
+def _total(said: Total, cards: list[SaidCards]) -> Capacity:
+    counts = ((one, said.gpus.get(one.kind, 0)) for one in cards)
+    return Capacity(
+        cpu_milli=int(said.cpu * 1000),
+        memory_mib=int(said.memory_gb * 1024),
+        gpus=tuple(
+            GpuKind(name=one.kind, indexes=tuple(range(count)), memory_mib=one.memory_mib) for one, count in counts
+        ),
     )
 
 

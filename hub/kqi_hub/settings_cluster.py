@@ -39,6 +39,14 @@ class Space(_Section):
     claim: str = "kqi-store"
 
 
+class Total(_Section):
+    """What there is to give out, where the cluster cannot be asked for its nodes, or makes nodes as they are needed."""
+
+    cpu: float = Field(gt=0)
+    memory_gb: float = Field(gt=0)
+    gpus: dict[str, Annotated[int, Field(ge=0)]] = {}  # by kind
+
+
 _Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -54,6 +62,7 @@ class Kubernetes(_Section):
     image_pull_secrets: list[str] = []  # names of Secrets, in that namespace, that open closed registries
     image_patience_s: float = Field(default=60, gt=0)  # how long a pull may fail before the workload is given up
     cards: list[Cards] = []
+    capacity: Total | None = None  # None: what the nodes have
     user: tuple[int, int] = (1000, 100)  # uid and gid of workloads
     # Who workloads of a tenant are instead: whom the image names, the person, or root of a user namespace of their own.
     who: dict[str, Literal["account", "image", "person", "root"]] = {}
@@ -69,9 +78,11 @@ class Kubernetes(_Section):
     pod_annotations: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _root_has_a_place(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.root is None and "root" in self.who.values():
             raise PydanticCustomError("root_without_namespace", '"root" of `who` needs `root.namespace`')
+        if unknown := sorted(self.capacity.gpus.keys() - {one.kind for one in self.cards} if self.capacity else ()):
+            raise PydanticCustomError("capacity_of_unknown_cards", "no `cards` of kind {kind}", {"kind": unknown[0]})
         return self
 
     @property

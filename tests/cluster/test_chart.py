@@ -12,6 +12,7 @@ import pytest
 
 from kqi_hub import settings
 from kqi_hub.engine import kubernetes_settings
+from kqi_hub.errors import ConfigError
 from kqi_spawner.kubernetes.settings import Toleration
 from tests.cluster.harness import build
 from tests.cluster.harness.cluster import Cluster
@@ -243,6 +244,23 @@ def test_the_hub_is_not_cut_off_from_what_it_needs(objects: list[dict[str, Any]]
     policies = [found for found in objects if found["kind"] == "NetworkPolicy" and "namespace" not in found["metadata"]]
     assert {name["metadata"]["name"] for name in policies} >= {"kqi-hub", "kqi-api", "kqi-proxy"}
     assert all(found["spec"]["policyTypes"] == ["Ingress"] for found in policies)
+
+
+def test_who_may_not_see_nodes_says_what_there_is(tmp_path: Path) -> None:
+    told = {"cpu": 64, "memoryGb": 256.5, "gpus": {"a100": 8}}
+    values = {**_BASE, "rbac": {"nodes": False}, "gpus": {"a100": {"memoryMib": 81920}, "slice": {}}}
+    found = kubernetes_settings(_said(rendered({**values, "capacity": told}), tmp_path)).capacity
+    assert found and (found.cpu_milli, found.memory_mib) == (64_000, 262_656)
+    assert [(kind.name, len(kind.indexes), kind.memory_mib) for kind in found.gpus] == [
+        ("a100", 8, 81920),
+        ("slice", 0, None),
+    ]
+    with pytest.raises(AssertionError, match="say in capacity"):
+        rendered(values)
+    with pytest.raises(AssertionError, match="cpu"):
+        rendered({**values, "capacity": {"memoryGb": 1}})
+    with pytest.raises(ConfigError, match="h100"):
+        _said(rendered({**values, "capacity": {**told, "gpus": {"h100": 1}}}), tmp_path)
 
 
 def test_what_is_opened_leaves_out_what_stays_closed(tmp_path: Path) -> None:

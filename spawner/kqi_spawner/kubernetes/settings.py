@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from kqi_spawner.status import Capacity
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toleration:
@@ -70,6 +72,7 @@ class KubernetesSettings:
     accounts: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # uid and gid of people, for Who.PERSON
     root: Space | None = None  # where workloads of Who.ROOT run: their capabilities are not for "restricted"
     cards: Mapping[str, Cards] = field(default_factory=dict)  # by kind
+    capacity: Capacity | None = None  # what there is to give out; None: what the nodes have
     image_patience_s: float = 60.0  # how long a pull, or the making of a pod, may fail before the workload is given up
     image_pull_secrets: tuple[str, ...] = ()  # names of Secrets with which images of closed registries are fetched
     cpu_request_share: float = 1.0  # share of a workload's cores that is kept for it alone; below 1 nodes are oversold
