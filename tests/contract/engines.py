@@ -5,7 +5,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from kqi_spawner.local.backend import LocalBackend, LocalSettings
 from kqi_spawner.local.isolation import Isolation
 from kqi_spawner.memory import MemoryBackend
 from kqi_spawner.names import WorkloadName, checked_name
-from kqi_spawner.status import Phase, WorkloadStatus
+from kqi_spawner.status import GpuKind, Phase, WorkloadStatus
 from kqi_spawner.workload import Resources, StorePath, Workload
 
 from .programs import Act, table
@@ -34,6 +34,9 @@ class Engine:
     reopen: Any = None  # makes a second object on the same state, as after a restart of the platform
     settings: LocalSettings | None = None
     long_grace_s: float = 3600  # that a shorter one overtakes
+    store: Path = Path()
+    give: Callable[[Path], None] = lambda place: None  # lets workloads write in a folder of the store
+    kind: str = "card"  # of its cards; empty: it has none
     counter: Any = field(default_factory=itertools.count)
     names: list[WorkloadName] = field(default_factory=list)
 
@@ -109,9 +112,15 @@ class Engine:
 
 @asynccontextmanager
 async def memory() -> AsyncIterator[Engine]:
-    engine = Engine(MemoryBackend(programs=table(), images={"default"}))
-    yield engine
-    await engine.close()
+    with tempfile.TemporaryDirectory(prefix="kqi-contract-") as store:
+        backend = MemoryBackend(programs=table(Path(store)), images={"default"})
+
+        async def same() -> MemoryBackend:
+            return backend  # what it knows lives as long as it does
+
+        engine = Engine(backend, reopen=same, store=Path(store))
+        yield engine
+        await engine.close()
 
 
 async def _remove(base: Path) -> None:
@@ -135,11 +144,17 @@ async def local(isolation: Isolation) -> AsyncIterator[Engine]:
         environments=base / "environments",
         run_as=who,
         isolation=isolation,
+        gpus=(GpuKind(name="card", indexes=(0, 1)),),
     )
     for folder in (settings.state, settings.store / "runs", settings.environments / "default" / "bin"):
         folder.mkdir(parents=True)
     (settings.environments / "default" / "bin" / "python").symlink_to("/usr/bin/python3")
-    engine = Engine(await LocalBackend.opened(settings), settings=settings)
+
+    def give(place: Path) -> None:
+        if who is not None:
+            os.chown(place, *who)
+
+    engine = Engine(await LocalBackend.opened(settings), settings=settings, store=settings.store, give=give)
     engine.reopen = lambda: LocalBackend.opened(settings)
     try:
         yield engine

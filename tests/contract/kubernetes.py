@@ -22,7 +22,10 @@ _USER = (1000, 100)
 async def engine(cluster: Cluster | Lent) -> AsyncIterator[Engine]:
     with space(cluster) as settings:
         # A kubelet that has begun to stop a container lets the grace it began with run out, whatever comes after.
-        made = Engine(await KubernetesBackend.opened(settings), long_grace_s=10)
+        backend = await KubernetesBackend.opened(settings)
+        cards = (await backend.capacity()).gpus
+        kind = next((one.name for one in cards if one.indexes), "")
+        made = Engine(backend, long_grace_s=10, store=settings.store, give=give, kind=kind)
         made.reopen = lambda: KubernetesBackend.opened(settings)
         try:
             yield made

@@ -8,9 +8,22 @@ from kqi_spawner.backend import AnnouncesChanges
 from kqi_spawner.errors import BackendError, UnknownImage
 from kqi_spawner.names import checked_name
 from kqi_spawner.status import Phase, Reason
-from kqi_spawner.workload import Secret
+from kqi_spawner.workload import Access, Gpu, Mount, Resources, Secret, StorePath
 
-from .programs import DEATHS, EXITS, IGNORE, LINGER, SAY_GOODBYE, SPEAK, TELL_ENVIRONMENT
+from .programs import (
+    COPY,
+    COUNT_CARDS,
+    DEATHS,
+    EXITS,
+    IGNORE,
+    LINGER,
+    SAY_GOODBYE,
+    SPEAK,
+    TAKE,
+    TELL_ENVIRONMENT,
+)
+
+NAMES = ("a", "training-1", "a--b", "z9", "notebook-9007199254740991", "x" * 63, "a" + "-0" * 31)
 
 
 async def test_an_unknown_name_is_absent_and_may_be_stopped_and_forgotten(engine):
@@ -153,3 +166,70 @@ async def test_every_end_is_announced(engine):
                 names.discard(name)
             if not names:
                 break
+
+
+async def test_who_comes_after_takes_up_what_there_is(engine):
+    """As after a restart of the platform."""
+    over, at_work = engine.workload(SPEAK), engine.workload(SAY_GOODBYE)
+    for workload in (over, at_work):
+        await engine.backend.start(workload)
+    before = await engine.ended(over.name)
+    await engine.said(at_work.name, "up")
+    after = await engine.reopen()
+    try:
+        for workload in (over, at_work):
+            await after.start(workload)
+        seen = await after.observe([over.name, at_work.name])
+        assert seen[over.name] == before
+        assert seen[at_work.name].phase is Phase.RUNNING
+        assert b"".join([chunk async for chunk in after.logs(over.name, follow=True)]) == b"first\nsecond\n"
+        await after.stop(at_work.name, grace_s=30)
+        assert (await engine.output(at_work.name)).endswith("saved\n")
+        assert (await engine.ended(at_work.name)).exit_code == 5
+    finally:
+        if after is not engine.backend:
+            await after.close()
+
+
+@pytest.mark.parametrize("text", NAMES)
+async def test_a_name_of_any_shape_is_one_workload(engine, text):
+    name = await engine.run(SPEAK, name=checked_name(text))
+    assert (await engine.ended(name)).exit_code == 0
+    assert await engine.output(name) == "first\nsecond\n"
+    await engine.backend.forget(name)
+    assert (await engine.status(name)).phase is Phase.ABSENT
+
+
+async def test_mounts_show_the_store_and_keep_what_is_read_only(engine):
+    given, taken = engine.store / "runs/given", engine.store / "runs/taken"
+    for place in (given, taken):
+        place.mkdir(parents=True)
+        place.chmod(0o755)
+    (given / "word").write_text("hello\n")
+    (given / "word").chmod(0o644)
+    engine.give(taken)
+    mounts = (
+        Mount(source=StorePath("runs/given"), target="/kqi/input", access=Access.READ_ONLY),
+        Mount(source=StorePath("runs/taken"), target="/kqi/output", access=Access.READ_WRITE),
+    )
+    name = await engine.run(COPY, mounts=mounts)
+    assert await engine.output(name) == "hello\nkept out\n"
+    assert (taken / "out").read_text() == "result\n"
+    assert [entry.name for entry in given.iterdir()] == ["word"]
+
+
+async def test_memory_is_had_within_the_limit_and_not_beyond(engine):
+    roomy, tight = (Resources(cpu_milli=1000, memory_mib=amount) for amount in (1024, 64))
+    assert await engine.output(await engine.run(TAKE, resources=roomy)) == "had it\n"
+    name = await engine.run(TAKE, resources=tight)
+    assert (await engine.ended(name)).exit_code not in (0, None)
+    assert await engine.output(name) == ""
+
+
+async def test_cards_are_seen_as_many_as_were_asked_for(engine):
+    if not engine.kind:
+        pytest.skip("this cluster has no cards")
+    for count in (0, 1, 2):
+        cards = tuple(Gpu(kind=engine.kind, index=index) for index in range(count))
+        resources = Resources(cpu_milli=1000, memory_mib=512, gpus=cards)
+        assert await engine.output(await engine.run(COUNT_CARDS, resources=resources)) == f"{count}\n"
