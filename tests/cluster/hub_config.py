@@ -64,6 +64,13 @@ def hurried(spawner):
     match spawner.user.name:
         case "finn":
             spawner.startup_timeout = 6
+        case "homer" | "homeless":  # as a site with a volume for each person would have it
+            spawner.storage_pvc_ensure = True
+            spawner.storage_class = ""
+            spawner.storage_capacity = "1Gi" if spawner.user.name == "homer" else "none"
+            claim = {"persistentVolumeClaim": {"claimName": spawner.pvc_name}}
+            spawner.volumes = {"own": {"name": "own", **claim}}
+            spawner.volume_mounts = {"own": {"name": "own", "mountPath": "/own"}}
         case "waiter-long":
             spawner.start_timeout = 6  # as a site without an api would have it
         case "waiter-short":

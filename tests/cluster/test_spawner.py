@@ -58,6 +58,31 @@ def test_a_server_starts_answers_and_stops(hub: Hub) -> None:
     gone(hub, name)
 
 
+def test_a_volume_of_ones_own_is_made_and_outlives_server_and_person(hub: Hub, cluster: Cluster) -> None:
+    space, place = hub.settings.namespace, hub.settings.store / "own"
+    place.mkdir()
+    place.chmod(0o777)
+    cluster.kubectl("apply", "-f", "-", text=kubernetes.claim(space, place, "claim-homer").partition("---")[0])
+    try:
+        name = hub.run("homer", text=f"echo here >/own/word; {SERVE}")
+        assert hub.opened("homer")["ready"]
+        until(lambda: (place / "word").exists())
+        stopped(hub, "homer")
+        gone(hub, name)
+        assert hub.client.delete("/users/homer").status_code == 204
+        claims = json.loads(cluster.kubectl("-n", space, "get", "pvc", "-o", "json"))["items"]
+        assert "claim-homer" in {claim["metadata"]["name"] for claim in claims}
+    finally:
+        cluster.kubectl("-n", space, "delete", "pvc", "claim-homer", "--wait=false", check=False)
+        cluster.kubectl("delete", "pv", f"{space}-claim-homer", "--wait=false")
+
+
+def test_a_volume_that_cannot_be_made_ends_the_start(hub: Hub) -> None:
+    hub.run("homeless")
+    last = hub.opened("homeless")
+    assert last["failed"] and "claim-homeless" in last["message"], last
+
+
 def test_a_restarted_hub_goes_on_with_the_server_that_runs(hub: Hub) -> None:
     name = hub.run("bea", "lab")
     assert hub.opened("bea", "lab")["ready"]

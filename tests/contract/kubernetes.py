@@ -73,26 +73,27 @@ def give(place: Path) -> None:
     place.chmod(0o2770)
 
 
-def claim(space: str, store: Path) -> str:
-    """Return a claim in a namespace, and a volume for it that is a folder of the nodes."""
+def claim(space: str, store: Path, name: str = "store") -> str:
+    """Return a volume that is a folder of the nodes, and the claim in a namespace that it is for."""
+    volume = space if name == "store" else f"{space}-{name}"
     return f"""
 apiVersion: v1
 kind: PersistentVolume
-metadata: {{name: {space}}}
+metadata: {{name: {volume}}}
 spec:
   capacity: {{storage: 1Gi}}
-  accessModes: [ReadWriteMany]
+  accessModes: [ReadWriteOnce, ReadWriteMany]
   persistentVolumeReclaimPolicy: Retain
   storageClassName: ""
-  claimRef: {{namespace: {space}, name: store}}
+  claimRef: {{namespace: {space}, name: {name}}}
   hostPath: {{path: {store}}}
 ---
 apiVersion: v1
 kind: PersistentVolumeClaim
-metadata: {{name: store, namespace: {space}}}
+metadata: {{name: {name}, namespace: {space}}}
 spec:
   accessModes: [ReadWriteMany]
   storageClassName: ""
-  volumeName: {space}
+  volumeName: {volume}
   resources: {{requests: {{storage: 1Gi}}}}
 """

@@ -5,15 +5,18 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from jupyterhub.spawner import SpawnException
+from jupyterhub.utils import exponential_backoff
 from kubernetes_asyncio.client import ApiException
 from kubespawner import KubeSpawner
 from kubespawner.spawner import EventReflector
 from sqlalchemy.orm import object_session
 from traitlets import Float, default
 
+from kqi_spawner.errors import CannotStart
 from kqi_spawner.jupyterhub.kube_events import NewEvents
 from kqi_spawner.jupyterhub.kube_verdicts import Fault, Pod, checked_options, exit_code, fault, words
 
@@ -33,6 +36,7 @@ class RepairedKubeSpawner(KubeSpawner):  # type: ignore[misc]
     ).tag(config=True)
 
     pvc_name: str
+    _pvc_exists: bool
     _created: bool = False
 
     @default("delete_pvc")
@@ -56,6 +60,19 @@ class RepairedKubeSpawner(KubeSpawner):  # type: ignore[misc]
     async def stop(self, now: bool = False) -> None:
         async with self._watched():
             await super().stop(now)
+
+    async def ensure_home(self) -> None:
+        """Make the volume that the traits give each person, unless it is there. Raises CannotStart."""
+        if self._pvc_exists:
+            return
+        self.pvc_name = await self._legacy_home() or self.pvc_name
+        asking = partial(self._make_create_pvc_request, self.get_pvc_manifest(), self.k8s_api_request_timeout)
+        fault = f"the volume {self.pvc_name} cannot be made"
+        try:
+            await exponential_backoff(asking, fault, timeout=self.k8s_api_request_retry_timeout)
+        except (ApiException, TimeoutError) as error:
+            raise CannotStart(f"{fault}: {error}") from error
+        self._pvc_exists = True
 
     async def delete_forever(self) -> None:
         if self.delete_pvc:

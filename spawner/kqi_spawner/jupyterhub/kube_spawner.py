@@ -104,6 +104,9 @@ class KqiKubeSpawner(RunServer, RepairedKubeSpawner):
         if self.internal_ssl:
             raise CannotStart("internal_ssl is not for servers that are runs: use a NetworkPolicy")
         backend = await self._backend()
+        if self.storage_pvc_ensure:
+            self.namespace = backend.namespace_of(workload)
+            await self.ensure_home()
         configured = await self._configured()
         rules = Rules(
             hidden=self.get_env().keys() - self.environment.keys(),

@@ -176,6 +176,10 @@ class KubernetesBackend:
             raise BackendError(f"{name} has no pod yet")
         return await self._client.get(f"{self._pods}/{pod.name}")
 
+    def namespace_of(self, workload: Workload) -> str:
+        """Return where it is, or would be put."""
+        return self._settings.namespace
+
     @property
     def counted(self) -> frozenset[str]:
         """The resources that admission alone gives out."""

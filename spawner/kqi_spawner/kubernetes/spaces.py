@@ -37,8 +37,7 @@ class Spaces:
         await self._root.close()
 
     async def start(self, workload: Workload, *, shape: Shape | None = None) -> None:
-        is_root = self._settings.who_is(workload.tenant) is Who.ROOT
-        one, other = (self._root, self._plain) if is_root else (self._plain, self._root)
+        one, other = self._for(workload)
         # The policy of a tenant may have changed since it began.
         if not other.knows(workload.name):
             await one.start(workload, shape=shape)
@@ -82,9 +81,18 @@ class Spaces:
     async def pod(self, name: WorkloadName) -> Manifest:
         return await self._of(name).pod(name)
 
+    def namespace_of(self, workload: Workload) -> str:
+        one, other = self._for(workload)
+        return (other if other.knows(workload.name) else one).namespace_of(workload)
+
     @property
     def counted(self) -> frozenset[str]:
         return self._plain.counted
+
+    def _for(self, workload: Workload) -> tuple[KubernetesBackend, KubernetesBackend]:
+        """Return where it is to go, and the other one."""
+        is_root = self._settings.who_is(workload.tenant) is Who.ROOT
+        return (self._root, self._plain) if is_root else (self._plain, self._root)
 
     def _of(self, name: WorkloadName) -> KubernetesBackend:
         return self._root if self._root.knows(name) else self._plain
