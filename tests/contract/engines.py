@@ -36,6 +36,7 @@ class Engine:
     long_grace_s: float = 3600  # that a shorter one overtakes
     store: Path = Path()
     give: Callable[[Path], None] = lambda place: None  # lets workloads write in a folder of the store
+    patience_s: float = PATIENCE_S
     kind: str = "card"  # of its cards; empty: it has none
     counter: Any = field(default_factory=itertools.count)
     names: list[WorkloadName] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Engine:
     async def until(self, name: WorkloadName, *phases: Phase) -> WorkloadStatus:
         """Wait by the announcements of the engine for one of the phases."""
         assert isinstance(self.backend, AnnouncesChanges)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             seen = await self.status(name)
             if seen.phase in phases:
                 return seen
@@ -87,13 +88,13 @@ class Engine:
 
     async def output(self, name: WorkloadName) -> str:
         """Everything it writes, until it has ended."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             return b"".join([chunk async for chunk in self.backend.logs(name, follow=True)]).decode()
 
     async def said(self, name: WorkloadName, text: str) -> None:
         """Wait until it has written `text`."""
         seen = b""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             async for chunk in self.backend.logs(name, follow=True):
                 seen += chunk
                 if text.encode() in seen:

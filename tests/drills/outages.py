@@ -84,6 +84,7 @@ def _told(cluster: Cluster, engine: Engine) -> float:
 
 
 async def _still_works(engine: Engine) -> None:
-    """What is started now runs, and its end is seen."""
+    """What is started now runs, and its end is seen, once the parts of the cluster have found each other again."""
+    engine.patience_s = 300  # each of them asks anew after up to half a minute, one after the other
     name = await engine.run("exit 3")
     assert (await engine.ended(name)).exit_code == 3
