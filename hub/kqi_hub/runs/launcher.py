@@ -1,8 +1,11 @@
 """Ask the hub to start and stop the servers of notebooks."""
 
 import json
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote
 
-import httpx
+import aiohttp
 
 from kqi_hub.errors import Conflict, Unavailable
 from kqi_hub.runs.model import Run
@@ -12,65 +15,84 @@ from kqi_spawner.workload import Secret
 _FINE = {201, 202, 204, 404}
 # The hub sends a sign of life every 8 seconds while a server starts.
 _SILENT_S = 30.0
+_ANSWER_S = 30.0
+_LINE = 1 << 20  # the longest account of a step
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    text: str
 
 
 class HubLauncher:
-    """`hub` is the hub's address with `/hub`; `token` that of our service."""
+    """`hub` is the hub's address with `/hub`; `token` that of our service. Belongs to one event loop."""
 
     def __init__(self, hub: str, token: Secret) -> None:
-        headers = {"Authorization": f"token {token.reveal()}"}
-        self._client = httpx.AsyncClient(base_url=f"{hub}/api/", headers=headers, timeout=30, trust_env=False)
+        self._api, self._token = f"{hub}/api/", token
 
     async def open(self, run: Run) -> None:
         answer = await self._send("POST", run, {"user_options": {"run": run.number}})
-        if answer.status_code == 404:
+        if answer.status == 404:
             # The hub has not met this person yet: they came by the command line.
-            await self._request("POST", f"users/{run.person}", None)
+            await self._request("POST", f"users/{quote(run.person, safe='')}", None)
             answer = await self._send("POST", run, {"user_options": {"run": run.number}})
         # 400: it is running or starting already.
-        if answer.status_code not in {201, 202, 204, 400}:
+        if answer.status not in {201, 202, 204, 400}:
             raise _refusal(answer)
 
     async def close(self, run: Run) -> None:
         answer = await self._send("DELETE", run, None)
-        if answer.status_code not in _FINE | {400}:
-            raise Unavailable("hub_refused", status=answer.status_code, message=answer.text[:300])
+        if answer.status not in _FINE | {400}:
+            raise Unavailable("hub_refused", status=answer.status, message=answer.text[:300])
 
     async def opened(self, run: Run) -> str | None:
         """Follow the hub's own account of the start."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ANSWER_S, sock_read=_SILENT_S)
         try:
-            async with self._client.stream("GET", f"{_place(run)}/progress", timeout=_SILENT_S) as answer:
-                if answer.status_code == 200:
-                    async for line in answer.aiter_lines():
-                        event = json.loads(line[5:]) if line.startswith("data:") else {}
+            async with self._session.get(f"{self._api}{_place(run)}/progress", timeout=timeout) as answer:
+                if answer.status == 200:
+                    async for line in answer.content:
+                        event = json.loads(line[5:]) if line.startswith(b"data:") else {}
                         if event.get("ready"):
                             return None
                         if event.get("failed"):
                             return str(event.get("message", ""))
-        except httpx.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable("hub_unreachable") from error
         # The hub was restarted, or knows nothing of a start: it is to be asked once more.
-        raise Unavailable("hub_refused", status=answer.status_code, message="")
+        raise Unavailable("hub_refused", status=answer.status, message="")
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._session.close()
 
-    async def _send(self, method: str, run: Run, body: object) -> httpx.Response:
+    async def _send(self, method: str, run: Run, body: object) -> _Answer:
         return await self._request(method, _place(run), body)
 
-    async def _request(self, method: str, place: str, body: object) -> httpx.Response:
+    async def _request(self, method: str, place: str, body: object) -> _Answer:
         try:
-            return await self._client.request(method, place, json=body)
-        except httpx.HTTPError as error:
+            async with self._session.request(method, f"{self._api}{place}", json=body) as answer:
+                return _Answer(answer.status, await answer.text())
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("hub_unreachable") from error
+
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        headers = {"Authorization": f"token {self._token.reveal()}"}
+        # As many starts are followed as there are.
+        connector = aiohttp.TCPConnector(limit=0)
+        return aiohttp.ClientSession(
+            connector=connector, headers=headers, timeout=aiohttp.ClientTimeout(total=_ANSWER_S), read_bufsize=_LINE
+        )
 
 
 def _place(run: Run) -> str:
-    return f"users/{run.person}/servers/{run.server}" if run.server else f"users/{run.person}/server"
+    person = quote(run.person, safe="")
+    return f"users/{person}/servers/{quote(run.server, safe='')}" if run.server else f"users/{person}/server"
 
 
-def _refusal(answer: httpx.Response) -> Conflict | Unavailable:
+def _refusal(answer: _Answer) -> Conflict | Unavailable:
     """Return what to raise: too many at once and faults of the hub go by, the rest does not."""
-    passing = answer.status_code in {404, 409, 429} or answer.status_code >= 500
+    passing = answer.status in {404, 409, 429} or answer.status >= 500
     kind = Unavailable if passing else Conflict
-    return kind("hub_refused", status=answer.status_code, message=answer.text[:300])
+    return kind("hub_refused", status=answer.status, message=answer.text[:300])
