@@ -8,6 +8,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,22 +54,39 @@ class Drill:
     killed: list[str] = field(default_factory=list)
 
     def run(self, submits: int, points: Sequence[str] = POINTS) -> None:
-        """Submit in groups of four; in each the api dies at a named point and another part at some moment."""
+        """Submit in groups of four; in each the api dies at a named point and another part at some moment, or all."""
         chance = random.Random(self.seed)
         token = self.platform.token(self.person)
         shapes = itertools.cycle(SHAPES)
-        for point in itertools.islice(itertools.cycle(points), -(-submits // len(SHAPES))):
-            self._restart_armed(f"{point}:{chance.randint(1, 2 if point != 'stopping' else 1)}")
+        for point in itertools.islice(itertools.cycle((*points, None)), -(-submits // len(SHAPES))):
+            self._restart_armed(point and f"{point}:{chance.randint(1, 2 if point != 'stopping' else 1)}")
             api = self.platform.pid("api")
             with self._client(token) as client:
-                group = [self._submit(client, next(shapes)) for _ in SHAPES]
-                part = chance.choice(PARTS)
-                time.sleep(chance.random())
-                self._kill(part)
+                if point is None:
+                    group = self._submit_through(token, shapes, chance.random() * 2)
+                    self.killed.append("supervisor")
+                else:
+                    group = [self._submit(client, next(shapes)) for _ in SHAPES]
+                    time.sleep(chance.random())
+                    self._kill(chance.choice(PARTS))
                 for number in group:
                     self._bring_to_end(client, number)
             assert self.platform.pid("api") != api, f"nothing died at {point}"
-            self.killed.append(point)
+            if point is not None:
+                self.killed.append(point)
+
+    def _submit_through(self, token: str, shapes: Iterator[Shape], after_s: float) -> list[int]:
+        """Submit a group; meanwhile the supervisor, and with it all parts, dies and is started again."""
+
+        def submit() -> list[int]:
+            with self._client(token) as client:
+                return [self._submit(client, next(shapes)) for _ in SHAPES]
+
+        with ThreadPoolExecutor(1) as beside:
+            group = beside.submit(submit)
+            time.sleep(after_s)
+            self._restart_armed(None)
+            return group.result()
 
     def _kill(self, part: str) -> None:
         """Kill it, as soon as there is one: it may have died at the point, and be on its way back."""

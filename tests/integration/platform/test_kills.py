@@ -12,6 +12,6 @@ def test_submits_with_a_kill_at_every_point_end_exactly_once() -> None:
         own.command("image", "add", "default", "--python", "/usr/bin/python3")
         own.add_user("alice")
         drill = Drill(own, "alice")
-        drill.run(24)
+        drill.run(28)
         drill.verify()
-        assert len(drill.submitted) == 24 and len(drill.killed) == 12
+        assert len(drill.submitted) == 28 and len(drill.killed) == 13
