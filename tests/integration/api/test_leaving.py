@@ -216,10 +216,19 @@ async def test_nobody_becomes_a_manager_by_those_who_may_not_make_one(service: R
     await changed_roles(admin, [])
 
 
+async def number_of(service: Running, name: str) -> int:
+    async with service.database.read() as session:
+        person = await people.person_named(session, name)
+        assert person
+        return person.id
+
+
 async def test_a_name_that_was_deleted_is_free_for_somebody_else(service: Running, admin: Caller) -> None:
     await admin.post("/admin/people", {"name": "twice"})
+    first = await number_of(service, "twice")
     await ended(admin, (await admin.post("/admin/people/twice/delete", {}, 202))["id"])
     await admin.post("/admin/people", {"name": "twice"})
+    assert await number_of(service, "twice") != first
     asked = await admin.post("/admin/people/twice/delete", {}, 202)
     assert (await ended(admin, asked["id"]))["state"] == "done"
 
