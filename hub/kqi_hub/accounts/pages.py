@@ -24,7 +24,7 @@ HOME = "/services/kqi/"
 
 async def signed_in(call: Call) -> Principal | None:
     """Return who the browser is, and speak their language from here on."""
-    principal = await call.platform.browser(call.request)
+    principal = await call.platform.browser.principal(call.request)
     if principal is not None:
         call.speak(principal.language)
         if principal.suspended:
