@@ -45,3 +45,4 @@ class Applications(_Section):
     waiting: int = Field(default=1_000, ge=1)  # at most
     per_hour: int = Field(default=5, ge=1)  # of one network address
     ldif_base: str = "ou=people,dc=example,dc=org"  # below which exported people are to be added
+    ldif_must_change: bool = True  # a first password is to be changed (`pwdReset`); needs OpenLDAP's overlay ppolicy

@@ -62,6 +62,23 @@ def test_a_language_that_was_chosen_stays_before_and_after_signing_in(new_page: 
     expect(page.get_by_text(text("page.client_note", "zh"))).to_be_visible()
 
 
+@LANGUAGES
+def test_the_tenant_is_switched_without_scripts(
+    language: str, platform: Platform, new_page: NewPage, picture: Picture, faults: list[str]
+) -> None:
+    with platform.client("bob") as client:
+        client.post("/tenants", json={"name": f"group-{language}", "display_name": f"Group {language}"})
+    page = new_page(language, scripts=False, width=360)
+    sign_in(page, "bob")
+    page.wait_for_url(HOME)
+    page.get_by_label(text("page.tenant", language)).select_option(f"group-{language}")
+    page.get_by_role("button", name=text("page.tenant_switch", language)).click()
+    page.wait_for_url(HOME)
+    expect(page.get_by_label(text("page.tenant", language))).to_have_value(f"group-{language}")
+    picture(page, f"tenant-{language}")
+    assert faults == []
+
+
 def test_a_small_telephone_shows_everything(new_page: NewPage, picture: Picture) -> None:
     page = new_page("ja", width=360)
     page.goto("/")

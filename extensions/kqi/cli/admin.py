@@ -28,6 +28,7 @@ from kqi.schema import (
 commands = Commands()
 REPORT = {
     "handed_over": "cli.admin.report.handed_over",
+    "manager_of": "cli.admin.report.manager_of",
     "left": "cli.admin.report.left",
     "deleted": "cli.admin.report.deleted",
     "kept_for_others": "cli.admin.report.kept_for_others",

@@ -192,8 +192,8 @@ class Application(Wire):
 class ApproveApplication(Request):
     """Make the local account `user`, and send its first password with `send`.
 
-    `make=False`: the account and its password are made elsewhere, such as from the exported LDIF, which holds none; so
-    nothing can be sent from here.
+    `make=False`: the account is made elsewhere, such as from the exported LDIF. With `send` it has a first password,
+    whose hash the LDIF holds; without, who makes the account gives it one.
     """
 
     user: PersonName

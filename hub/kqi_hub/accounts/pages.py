@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Query, Response
+from fastapi import Form, Query, Response
 from fastapi.responses import RedirectResponse
 
-from kqi_hub.accounts import devices
+from kqi import schema
+from kqi_hub.accounts import api, devices
 from kqi_hub.environments import client_wheel
 from kqi_hub.errors import Forbidden, NotFound
 from kqi_hub.identity.model import Principal
@@ -18,11 +19,12 @@ from kqi_hub.web.routes import Routes
 routes = Routes("pages")
 Session = Annotated[HubSession, feature(HubSession)]
 Code = Annotated[str, Query(max_length=20)]
+HOME = "/services/kqi/"
 
 
 async def signed_in(call: Call) -> Principal | None:
     """Return who the browser is, and speak their language from here on."""
-    principal = await call.platform.browser(call.request)
+    principal = await call.platform.browser.principal(call.request)
     if principal is not None:
         call.speak(principal.language)
         if principal.suspended:
@@ -78,6 +80,13 @@ async def answer_device(call: Caller, code: Code, answer: Literal["approve", "de
     return page(call, "device.html", person=call.person.name, client=None, code="", csrf="", done=done)
 
 
+@routes.post("/tenant", permission=Permission.ACCOUNT_MANAGE, response_class=Response)
+async def switch_tenant(call: Caller, tenant: Annotated[schema.OneLine, Form()]) -> Response:
+    """Begin in another of one's tenants from here on, as a change of the profile does."""
+    await api.change_me(call, schema.ChangePerson(default_tenant=tenant))
+    return RedirectResponse(HOME, 303)
+
+
 @routes.get("/session", permission=Permission.SIGNED_IN, response_class=Response)
 async def session_token(call: Caller, session: Session) -> Response:
     """Give scripts of our own pages the token that changes need."""
@@ -86,7 +95,7 @@ async def session_token(call: Caller, session: Session) -> Response:
 
 @routes.get("", permission=Permission.PUBLIC, response_class=Response)
 async def without_slash(call: Caller) -> Response:
-    return RedirectResponse("/services/kqi/", 307)
+    return RedirectResponse(HOME, 307)
 
 
 def addresses(call: Call) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -40,9 +41,18 @@ def decide(row: ApplicationRow, state: str, *, by: str, user: str = "", reason: 
     row.state, row.by, row.user, row.reason, row.decided_at = state, by, user, reason, now()
 
 
-def ldif(rows: Iterable[ApplicationRow], base: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where exported people go. `passwords`: with the hashes of those that were sent; `must_change`: by ppolicy."""
+
+    base: str
+    passwords: bool = False
+    must_change: bool = True
+
+
+def ldif(rows: Iterable[ApplicationRow], target: Target) -> str:
     """Return people as LDIF (RFC 2849), as `ldapadd` takes it; a name that is missing is made from the address."""
-    return "version: 1\n" + "".join("\n" + _entry(row, base) for row in rows)
+    return "version: 1\n" + "".join("\n" + _entry(row, target) for row in rows)
 
 
 def user_of(email: str) -> str:
@@ -51,11 +61,11 @@ def user_of(email: str) -> str:
     return plain[:64] or "user"
 
 
-def _entry(row: ApplicationRow, base: str) -> str:
+def _entry(row: ApplicationRow, target: Target) -> str:
     user = row.user or user_of(row.email)
     given, _, last = row.name.rpartition(" ")
     lines = [
-        ("dn", f"uid={user},{base}"),
+        ("dn", f"uid={user},{target.base}"),
         *(("objectClass", kind) for kind in ("top", "person", "organizationalPerson", "inetOrgPerson")),
         ("uid", user),
         ("cn", row.name),
@@ -65,8 +75,13 @@ def _entry(row: ApplicationRow, base: str) -> str:
         ("o", row.affiliation),
         ("employeeType", row.category),
         ("description", f"application {row.id}"),
+        *(_password(row.password_hash, target) if target.passwords and row.password_hash else ()),
     ]
     return "".join(_line(name, value) for name, value in lines if value)
+
+
+def _password(hashed: str, target: Target) -> list[tuple[str, str]]:
+    return [("userPassword", hashed), *([("pwdReset", "TRUE")] if target.must_change else [])]
 
 
 def _line(name: str, value: str) -> str:

@@ -1,5 +1,6 @@
 """Routes of applications and errands."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -8,7 +9,8 @@ from kqi import schema
 from kqi_hub.administration import applications, errands, people, wire
 from kqi_hub.administration.courier import check_can_send
 from kqi_hub.administration.desk import Desk
-from kqi_hub.errors import Invalid
+from kqi_hub.directory.one_time import one_time_password
+from kqi_hub.directory.sha512_crypt import hashed
 from kqi_hub.identity.applications import APPROVED, DECLINED
 from kqi_hub.identity.policy import Permission
 from kqi_hub.web.call import Caller, feature
@@ -38,11 +40,16 @@ async def list_applications(
     responses={200: {"content": {"text/plain": {}}, "description": "LDIF, RFC 2849"}},
 )
 async def export_applications(call: Caller, state: schema.ApplicationState | None = None) -> Response:
-    """Return applications as LDIF, those that wait unless another state is asked for."""
+    """Return applications as LDIF, those that wait unless another state is asked for.
+
+    Hashes of first passwords are in it for those who may make accounts.
+    """
     wanted = (state or schema.ApplicationState.WAITING).value
     rows = await applications.page(call.session, state=wanted, after=None, limit=_MOST)
-    text = applications.ldif(rows, call.platform.settings.applications.ldif_base)
-    return Response(text, media_type="text/plain; charset=utf-8")
+    settings = call.platform.settings.applications
+    passwords = call.person.may(Permission.PEOPLE_MANAGE)
+    target = applications.Target(base=settings.ldif_base, passwords=passwords, must_change=settings.ldif_must_change)
+    return Response(applications.ldif(rows, target), media_type="text/plain; charset=utf-8")
 
 
 @routes.post("/admin/applications/{number}/approve", permission=Permission.PEOPLE_MANAGE)
@@ -51,11 +58,10 @@ async def approve_application(
 ) -> schema.ApprovedApplication:
     """Make the account. Its password works once; it is sent, or in this answer alone.
 
-    With an account that is made elsewhere, there is no password here, and nothing to send.
+    For an account that is made elsewhere there is one only if it is to be sent; the exported LDIF then has its hash.
     """
-    if body.send and not body.make:
-        raise Invalid("application_made_elsewhere")
-    password = None
+    password = one_time_password() if body.send and not body.make else None
+    password_hash = await asyncio.to_thread(hashed, password) if password else ""
     async with call.platform.database.write() as session:
         row = await applications.waiting(session, number)
         if body.send:
@@ -64,6 +70,7 @@ async def approve_application(
             tenant = call.platform.settings.default_tenant
             person, password = await people.add(session, body.user, tenant, display_name=row.name, email=row.email)
             person.language = row.language
+        row.password_hash = password_hash
         applications.decide(row, APPROVED, by=call.person.name, user=body.user)
         act = call.acting(session)
         await act.note("application.approve", f"application/{number}", user=body.user, made=body.make)

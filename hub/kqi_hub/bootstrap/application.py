@@ -213,7 +213,7 @@ def _platform(settings: Settings, around: Around, accounts: AccountServices) -> 
         database=database,
         service=around.service,
         vault=accounts.vault,
-        browser=around.session.principal,
+        browser=around.session,
         refusals=Refusals(database=database),
         everybody=policy.everybody(settings.tenants.created_by),
     )

@@ -33,6 +33,7 @@ class ApplicationRow(Base):
     reason: Mapped[str] = mapped_column(Words(1000), default="")
     by: Mapped[str] = mapped_column(Words(64), default="")
     decided_at: Mapped[datetime | None]
+    password_hash: Mapped[str] = mapped_column(Words(255), default="")  # for a directory; empty: it has no password
     __table_args__ = (Index("ix_applications_state", "state", "id"), {"sqlite_autoincrement": True})
 
 

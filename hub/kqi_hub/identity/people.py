@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi_hub.clock import now
@@ -117,9 +117,13 @@ async def anybody(session: AsyncSession) -> bool:
 async def another_administrator(session: AsyncSession, person: int) -> bool:
     """Return whether somebody else than `person` may sign in and administer the platform."""
     administers = or_(PersonRow.platform_role == ADMINISTRATOR, PersonRow.directory_platform_role == ADMINISTRATOR)
-    may_come = PersonRow.disabled.is_(False) & PersonRow.gone_at.is_(None)
-    others = select(PersonRow.id).where(PersonRow.id != person, may_come, administers)
+    others = select(PersonRow.id).where(PersonRow.id != person, may_come(), administers)
     return (await session.execute(others.limit(1))).first() is not None
+
+
+def may_come() -> ColumnElement[bool]:
+    """Return the condition under which a person may sign in."""
+    return PersonRow.disabled.is_(False) & PersonRow.gone_at.is_(None)
 
 
 def permissions(names: Iterable[str], own: Mapping[str, Role], level: Level) -> frozenset[Permission]:

@@ -1,6 +1,7 @@
 """Rows of people, tenants, roles, memberships and tokens."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -12,8 +13,13 @@ from kqi_hub.vault import Sealed
 LOCAL = "local"
 
 
+# A number that was somebody's, or a token's, is never given to anybody else: what may still name it gives no rights.
+_NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
+
+
 class TenantRow(Base):
     __tablename__ = "tenants"
+    __table_args__ = _NEVER_AGAIN
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Words(63), unique=True)
     display_name: Mapped[str] = mapped_column(Words(255))
@@ -32,6 +38,7 @@ class TenantRow(Base):
 
 class PersonRow(Base):
     __tablename__ = "people"
+    __table_args__ = _NEVER_AGAIN
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Words(64), unique=True)
     display_name: Mapped[str] = mapped_column(Words(255))
@@ -97,6 +104,7 @@ class TokenRow(Base):
     """A token for programs; `hash` is SHA-256 of its text. With `run_key` it is the token of that run alone."""
 
     __tablename__ = "tokens"
+    __table_args__ = _NEVER_AGAIN
     id: Mapped[int] = mapped_column(primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(Words(255))

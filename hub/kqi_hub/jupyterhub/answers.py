@@ -23,4 +23,6 @@ def problem(handler: Any, status: int, code: str, **params: Any) -> None:
     handler.set_header("Content-Type", "application/problem+json")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         handler.set_header("Retry-After", str(params["retry_after_s"]))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        handler.set_header("Retry-After", "5")
     handler.finish(body.model_dump_json())

@@ -127,7 +127,10 @@ async def _made(database: Database, person_name: str, name: str, address: str) -
 
 
 class Verify(Rest):
-    """`POST /hub/kqi/verify`: our own services ask whether a password is right, so that lock-out is one."""
+    """`POST /hub/kqi/verify`: our own services ask whether a password is right, so that lock-out is one.
+
+    Where nobody can be asked, it is neither right nor wrong: 503.
+    """
 
     async def post(self) -> None:
         if not self.is_service():
@@ -138,10 +141,14 @@ class Verify(Rest):
         entry = await self.authenticator.check(given.username, Secret(given.password))
         if isinstance(entry, Refused):
             await self.authenticator.refused(given.username, entry, self.request)
-        arrived = None if isinstance(entry, Refused) or entry.must_change else await self.authenticator.arrive(entry)
-        if not isinstance(arrived, Arrived):
+        found = entry if isinstance(entry, Refused) or entry.must_change else await self.authenticator.arrive(entry)
+        if isinstance(found, Refused) and found.why is Refusal.UNREACHABLE:
+            code, params = said_of(found)
+            self.problem(503, code, **params)
+            return
+        if not isinstance(found, Arrived):
             self.problem(401, Refusal.WRONG.value)
             return
-        said = {"name": arrived.name, "groups": arrived.tenants, "administrator": arrived.administrator}
+        said = {"name": found.name, "groups": found.tenants, "administrator": found.administrator}
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(said))

@@ -3,13 +3,14 @@
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import Response
+from fastapi import Query, Response
 from fastapi.responses import RedirectResponse
 
 from kqi.schema import Phase, StopMode
-from kqi_hub.accounts.pages import addresses, signed_in
+from kqi_hub.accounts.pages import HOME, addresses, signed_in
 from kqi_hub.db.scope import TenantScope
 from kqi_hub.errors import Conflict
+from kqi_hub.identity.model import Principal
 from kqi_hub.identity.policy import Permission
 from kqi_hub.runs import api, store, view
 from kqi_hub.runs.model import Kind
@@ -21,12 +22,14 @@ from kqi_hub.web.render import page
 from kqi_hub.web.routes import Routes
 
 routes = Routes("home")
-HOME = "/services/kqi/"
 _SHOWN = 10
 
 
 @routes.get("/", permission=Permission.PUBLIC, response_class=Response)
-async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]) -> Response:
+async def home(
+    call: Caller, session: Annotated[HubSession, feature(HubSession)], still: Annotated[bool, Query()] = False
+) -> Response:
+    """The front page, which loads itself anew while something of one's own begins or ends, unless it is to be still."""
     person = await signed_in(call)
     if person is None:
         return session.begin(call.request, HOME)
@@ -52,10 +55,23 @@ async def home(call: Caller, session: Annotated[HubSession, feature(HubSession)]
         display_name=person.display_name,
         notebooks=notebooks,
         own_server=any(run.server == "" for run in mine),
-        moving=any(run.stop or run.phase is not Phase.RUNNING for run in mine),
+        moving=not still and any(run.stop or run.phase is not Phase.RUNNING for run in mine),
         runs=await store.several(scope, keys),
+        tenants=_to_begin_in(person),
         csrf=session.csrf(call.request.cookies.get(COOKIE, "")),
         **addresses(call),
+    )
+
+
+def _to_begin_in(person: Principal) -> list[dict[str, object]]:
+    """Return the tenants that may be switched to, and the one where one is, by the names that people see."""
+    return sorted(
+        (
+            {"name": member.name, "title": member.display_name, "current": member.tenant == person.default_tenant}
+            for member in person.memberships
+            if not member.archived or member.tenant == person.default_tenant
+        ),
+        key=lambda one: (str(one["title"]), str(one["name"])),
     )
 
 

@@ -9,7 +9,7 @@ from kqi_hub.audit.act import Act
 from kqi_hub.clock import now
 from kqi_hub.errors import Conflict, Forbidden, Invalid, NotFound
 from kqi_hub.identity import people
-from kqi_hub.identity.policy import Level, Permission, Role, role_named
+from kqi_hub.identity.policy import MANAGER, Level, Permission, Role, role_named
 from kqi_hub.identity.rows import MembershipRow, PersonRow, TenantRow
 from kqi_hub.tenants import access, store
 from kqi_hub.tenants.rows import JoinRequestRow
@@ -46,6 +46,18 @@ async def take_role(act: Act, tenant_name: str, person_name: str, default: str) 
     person = await _person(act.session, person_name)
     await _let_go(act, tenant, person, default)
     await act.note("tenant.member", f"tenant/{tenant.name}", tenant=tenant.id, person=person.name, role=None)
+
+
+async def succeed(session: AsyncSession, person: PersonRow, heir: PersonRow) -> list[TenantRow]:
+    """Make somebody the manager of those of their tenants that only `person` manages; return these."""
+    taken = []
+    for tenant in await store.managed_alone(session, person.id):
+        membership = await session.get(MembershipRow, (heir.id, tenant.id))
+        if membership is not None:
+            membership.role = MANAGER
+            taken.append(tenant)
+    await session.flush()
+    return taken
 
 
 async def leave(act: Act, tenant_name: str, default: str) -> None:

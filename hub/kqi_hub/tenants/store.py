@@ -53,9 +53,22 @@ async def managing_roles(session: AsyncSession) -> frozenset[str]:
 
 
 async def manager_count(session: AsyncSession, tenant: int) -> int:
+    """Return how many manage a tenant and may sign in to do so."""
     names = await managing_roles(session)
-    query = select(func.count()).select_from(MembershipRow).where(MembershipRow.tenant_id == tenant, _has_one_of(names))
+    query = select(func.count()).select_from(MembershipRow).join(PersonRow, PersonRow.id == MembershipRow.person_id)
+    query = query.where(MembershipRow.tenant_id == tenant, _has_one_of(names), people.may_come())
     return (await session.execute(query)).scalar_one()
+
+
+async def managed_alone(session: AsyncSession, person: int) -> Sequence[TenantRow]:
+    """Return the tenants, by name and without those in the archive, that nobody else who may sign in manages."""
+    manages = _has_one_of(await managing_roles(session))
+    others = select(MembershipRow.tenant_id).join(PersonRow, PersonRow.id == MembershipRow.person_id)
+    others = others.where(MembershipRow.person_id != person, manages, people.may_come())
+    query = select(TenantRow).join(MembershipRow, MembershipRow.tenant_id == TenantRow.id)
+    query = query.where(MembershipRow.person_id == person, manages)
+    query = query.where(TenantRow.archived_at.is_(None), TenantRow.id.not_in(others))
+    return (await session.execute(query.order_by(TenantRow.name))).scalars().all()
 
 
 async def asked(session: AsyncSession, person: int) -> set[int]:

@@ -1,9 +1,9 @@
 """One request as a handler sees it: who calls, with which permission, in which transaction."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
@@ -27,19 +27,27 @@ from kqi_hub.vault import Vault
 from kqi_spawner.workload import Secret
 
 Feature = TypeVar("Feature")
-SignIn = Callable[[Request], Awaitable[Principal | None]]
 _OWN = {Permission.SIGNED_IN, Permission.ACCOUNT_MANAGE}
+
+
+class Browser(Protocol):
+    """Finds out who a request without a token is."""
+
+    async def principal(self, request: Request) -> Principal | None: ...
+
+    def check_form(self, request: Request) -> None:
+        """Raise Forbidden for a change that another site may have had the browser send."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Platform:
-    """What every request shares. `browser` finds out who a request without a token is; `service` is the hub's token."""
+    """What every request shares. `service` is the hub's token."""
 
     settings: Settings
     database: Database
     service: Secret
     vault: Vault
-    browser: SignIn
+    browser: Browser
     refusals: Refusals
     everybody: frozenset[Permission] = frozenset()  # rights over the platform that all have here
     features: dict[type[Any], Any] = field(default_factory=dict)
@@ -220,10 +228,11 @@ async def _sign_in(call: Call) -> Principal:
         if found is None:
             raise NotSignedIn("token_not_valid")
         return found
-    principal = await platform.browser(request)
+    principal = await platform.browser.principal(request)
     if principal is None:
         raise NotSignedIn("not_signed_in")
     call.principal = principal
+    platform.browser.check_form(request)
     async with platform.database.read() as session:
         await _check_terms(session, request, principal)
     return principal

@@ -65,15 +65,11 @@ class HubSession:
     _client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=10, trust_env=False))
 
     async def principal(self, request: Request) -> Principal | None:
-        """Return who the cookie says, None without one. A change needs the session's form token as well."""
+        """Return who the cookie says, None without one. A change needs `check_form` as well."""
         cookie = request.cookies.get(COOKIE)
         token = self._opened(cookie)
         if cookie is None or token is None:
             return None
-        if request.method not in _SAFE:
-            given = request.headers.get("x-kqi-csrf", "") or request.query_params.get("_csrf", "")
-            if not secrets.compare_digest(given.encode(), self.csrf(cookie).encode()):
-                raise Forbidden("csrf_token_missing")
         known = await self._who(token, request.cookies.get(_HUB_SESSION, ""))
         if known is None:
             return None
@@ -87,6 +83,14 @@ class HubSession:
             known.noted = time.monotonic()
             await self._note(known, principal.person, request)
         return principal
+
+    def check_form(self, request: Request) -> None:
+        """Raise Forbidden for a change that comes without the form token of its session."""
+        if request.method in _SAFE:
+            return
+        given = request.headers.get("x-kqi-csrf", "") or request.query_params.get("_csrf", "")
+        if not secrets.compare_digest(given.encode(), self.csrf(request.cookies.get(COOKIE, "")).encode()):
+            raise Forbidden("csrf_token_missing")
 
     def csrf(self, cookie: str) -> str:
         """Return the token that forms and scripts of this session send back."""

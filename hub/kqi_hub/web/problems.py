@@ -77,7 +77,7 @@ async def _known(request: Request, error: Exception) -> JSONResponse:
 async def _on_record(request: Request, error: Forbidden | NotSignedIn) -> None:
     """Put a refusal on record, by what the description of the API calls the operation.
 
-    Not of strangers, who are asked to sign in; but of whoever comes with a session and without the form token.
+    Not of strangers, who are asked to sign in.
     """
     call = getattr(request.state, "caller", None)
     if isinstance(call, Call) and (call.principal is not None or isinstance(error, Forbidden)):

@@ -18,6 +18,7 @@ from kqi_hub.testing.service import NobodyAtTheHub, Running, free_port, running
 from kqi_spawner.memory import MemoryBackend
 from tests import database
 from tests.integration.api.caller import Caller, signed_in
+from tests.integration.api.test_roles import changed_roles
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -148,10 +149,86 @@ async def test_a_home_is_deleted_only_when_asked_for_by_name(service: Running, a
     assert (service.settings.store / "homes").exists()
 
 
+async def manages(service: Running, name: str, *tenants: str) -> None:
+    async with service.database.write() as session:
+        person = await people.person_named(session, name)
+        assert person
+        for tenant in tenants:
+            place = await people.ensure_tenant(session, tenant, tenant)
+            membership = await session.get(MembershipRow, (person.id, place.id))
+            if membership is None:
+                session.add(MembershipRow(person_id=person.id, tenant_id=place.id, role="manager"))
+            else:
+                membership.role = "manager"
+
+
+async def test_who_alone_manages_a_tenant_stays_until_another_one_does(service: Running, admin: Caller) -> None:
+    for name in ("captain", "mate", "passenger"):
+        await admin.post("/admin/people", {"name": name})
+    await manages(service, "captain", "galley", "harbour", "wreck")
+    await admin.post("/tenants/wreck/archive", status=200)
+    refused = await admin.post("/admin/people/captain/delete", {"confirm": "captain"}, 409)
+    assert refused["code"] == "person_manages" and refused["params"]["tenants"] == "galley, harbour"
+    assert (await admin.get("/admin/people/captain"))["state"] == "active"
+    for tenant, name in (("galley", "mate"), ("harbour", "mate")):
+        await admin.put(f"/tenants/{tenant}/members/{name}", {"role": "manager"})
+    await admin.post("/admin/people/mate/suspend", {}, 200)  # who cannot come manages nothing
+    assert (await admin.post("/admin/people/captain/delete", {}, 409))["code"] == "person_manages"
+    await admin.post("/admin/people/mate/resume", None, 200)
+    assert (await ended(admin, (await admin.post("/admin/people/captain/delete", {}, 202))["id"]))["state"] == "done"
+
+
+async def test_of_two_managers_who_go_at_the_same_time_one_stays(service: Running, admin: Caller) -> None:
+    for name in ("first-of-two", "second-of-two"):
+        await admin.post("/admin/people", {"name": name})
+        await manages(service, name, "of-two")
+    asked = await admin.post("/admin/people/first-of-two/delete", {}, 202)
+    assert (await admin.post("/admin/people/second-of-two/delete", {}, 409))["params"]["tenants"] == "of-two"
+    refused = await admin.delete("/tenants/of-two/members/second-of-two", 409)
+    assert refused["code"] == "last_manager"
+    assert (await ended(admin, asked["id"]))["state"] == "done"
+
+
+async def test_who_takes_everything_over_manages_what_they_are_in(service: Running, admin: Caller) -> None:
+    for name in ("abbot", "monk"):
+        await admin.post("/admin/people", {"name": name})
+    await manages(service, "abbot", "cloister", "garden")
+    await joins(service, "monk", "cloister")
+    asked = await admin.post("/admin/people/abbot/hand-over", {"to": "monk"}, 202)
+    assert (await ended(admin, asked["id"]))["report"]["manager_of"] == ["cloister"]
+    log = (await admin.get("/admin/audit", params={"object": "tenant/cloister", "action": "tenant.member"}))["items"]
+    assert (log[0]["details"]["person"], log[0]["tenant"], log[0]["person"]) == ("monk", "cloister", admin.name)
+    assert (await admin.post("/admin/people/abbot/delete", {}, 409))["params"]["tenants"] == "garden"
+    await admin.post("/tenants/garden/archive", status=200)
+    await admin.post("/admin/people/abbot/delete", {}, 202)
+
+
+async def test_nobody_becomes_a_manager_by_those_who_may_not_make_one(service: Running, admin: Caller) -> None:
+    clerks = {"name": "clerk-of-people", "level": "platform", "capabilities": ["people.read", "people.manage"]}
+    await changed_roles(admin, [clerks])
+    await admin.post("/admin/people", {"name": "bishop"})
+    await manages(service, "bishop", "diocese")
+    async with await signed_in(service, "clerk", "diocese") as clerk:
+        await admin.patch("/admin/people/clerk", {"platform_role": "clerk-of-people"})
+        asked = await clerk.post("/admin/people/bishop/hand-over", {"to": "clerk"}, 202)
+        assert "manager_of" not in (await ended(admin, asked["id"]))["report"]
+        await admin.patch("/admin/people/clerk", {"platform_role": ""})
+    await changed_roles(admin, [])
+
+
+async def number_of(service: Running, name: str) -> int:
+    async with service.database.read() as session:
+        person = await people.person_named(session, name)
+        assert person
+        return person.id
+
+
 async def test_a_name_that_was_deleted_is_free_for_somebody_else(service: Running, admin: Caller) -> None:
     await admin.post("/admin/people", {"name": "twice"})
+    first = await number_of(service, "twice")
     await ended(admin, (await admin.post("/admin/people/twice/delete", {}, 202))["id"])
     await admin.post("/admin/people", {"name": "twice"})
+    assert await number_of(service, "twice") != first
     asked = await admin.post("/admin/people/twice/delete", {}, 202)
     assert (await ended(admin, asked["id"]))["state"] == "done"
 

@@ -90,6 +90,16 @@ async def test_a_new_password_takes_the_place_of_the_old(service: Running, admin
     assert isinstance(await checked(service, "forgetful", new), Entry)
 
 
+async def test_a_local_person_is_called_otherwise_and_keeps_the_user_name(service: Running, admin: Caller) -> None:
+    await admin.post("/admin/people", {"name": "married", "display_name": "Before", "email": "before@example.org"})
+    wanted = {"display_name": "After", "email": "after@example.org"}
+    changed = await admin.patch("/admin/people/married", wanted)
+    assert (changed["name"], changed["display_name"], changed["email"]) == ("married", *wanted.values())
+    shown = (await admin.get("/admin/audit", params={"object": "person/married"}))["items"]
+    assert shown[0]["action"] == "person.change" and shown[0]["details"] == {"fields": ["display_name", "email"]}
+    await admin.patch("/admin/people/married", {"name": "other"}, 422)
+
+
 async def test_what_the_directory_says_is_changed_in_the_directory(service: Running, admin: Caller) -> None:
     await admin.post("/admin/people", {"name": "campus"})
     await of_directory(service, "campus")

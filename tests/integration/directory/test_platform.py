@@ -256,6 +256,11 @@ def test_without_the_directory_its_people_stay_in_and_others_are_told_why(
         token = httpx.post(f"{platform.url}/hub/kqi/token", json={"username": "boss", "password": PASSWORD})
         assert (token.status_code, problem(token)) == (503, "directory_unreachable")
         assert "refuses the connection" in token.json()["detail"]
+        key = (platform.state / "secrets" / "service-token").read_text().strip()
+        asked = {"json": {"username": "boss", "password": PASSWORD}, "headers": {"Authorization": f"Bearer {key}"}}
+        verified = httpx.post(f"{platform.url}/hub/kqi/verify", **asked)
+        assert (verified.status_code, problem(verified)) == (503, "directory_unreachable")
+        assert int(verified.headers["Retry-After"]) > 0 and int(token.headers["Retry-After"]) > 0
         assert "Welcome, Alice Example" in browser.get("/services/kqi/").text
         platform.add_user("local")
         with platform.browser("local") as client:

@@ -105,6 +105,10 @@ def test_where_passwords_cannot_be_checked_the_page_says_so(hub_platform: Platfo
         try:
             answer = sign_in(client, "alice", PASSWORD)
             assert answer.status_code == 503 and "cannot be checked" in fault(answer.text)
+            key = (hub_platform.state / "secrets" / "service-token").read_text().strip()
+            body, headers = {"username": "alice", "password": PASSWORD}, {"Authorization": f"Bearer {key}"}
+            verified = client.post("/hub/kqi/verify", json=body, headers=headers)
+            assert (verified.status_code, verified.headers["Retry-After"]) == (503, "5")
             fields = {"_xsrf": form_token(page.text), "old": PASSWORD, "new": "another one", "again": "another one"}
             changed = bob.post("/hub/kqi/password", data=fields)
             assert changed.status_code == 503 and "cannot be checked" in fault(changed.text)

@@ -128,8 +128,11 @@ def test_a_change_without_the_form_token_is_on_record(platform: Platform) -> Non
     with httpx.Client(base_url=platform.url) as nobody:
         assert nobody.post("/services/kqi/api/v1/datasets", json={"name": "forged"}).status_code == 401
     found = admin.get("/admin/audit", params={"action": "create_dataset", "result": "refused"}).json()["items"]
-    assert [(item["object"], item["refused"]) for item in found] == [("datasets", "csrf_token_missing")]
+    said = [(item["person"], item["object"], item["refused"]) for item in found]
+    assert said == [("alice", "datasets", "csrf_token_missing")]
     assert found[0]["address"]
+    with platform.client("alice") as program:
+        assert "forged" not in program.get("/datasets").text
     admin.close()
 
 

@@ -2,7 +2,7 @@
 
 import base64
 
-from kqi_hub.administration.applications import ldif, user_of
+from kqi_hub.administration.applications import Target, ldif, user_of
 from kqi_hub.clock import now
 from kqi_hub.identity.applications import ApplicationRow
 
@@ -24,7 +24,7 @@ def attributes(text: str) -> dict[str, str]:
 
 
 def test_a_person_becomes_an_entry() -> None:
-    found = attributes(ldif([row()], "ou=people,dc=example,dc=org"))
+    found = attributes(ldif([row()], Target(base="ou=people,dc=example,dc=org")))
     assert found["dn"] == "uid=hanako,ou=people,dc=example,dc=org"
     assert (found["cn"], found["sn"], found["givenName"]) == ("Hanako Yamada", "Yamada", "Hanako")
     assert (found["mail"], found["employeeType"], "o" in found) == ("hanako@example.org", "student", False)
@@ -32,7 +32,7 @@ def test_a_person_becomes_an_entry() -> None:
 
 def test_texts_that_are_not_plain_come_back_as_they_were() -> None:
     for name in ("山田 花子", " leads", "ends ", ":colon", "<url", "a\nmember: x", "é" * 200, "a" * 300):
-        text = ldif([row(name=name)], "dc=x")
+        text = ldif([row(name=name)], Target(base="dc=x"))
         assert attributes(text)["cn"] == name
         assert all(len(line) <= 76 for line in text.splitlines())
         assert "\nmember:" not in text
@@ -42,3 +42,13 @@ def test_a_name_is_made_from_the_address_that_is_one() -> None:
     assert user_of("Hanako.Yamada+x@example.org") == "hanako.yamada-x"
     assert user_of("花子@example.org") == "user"
     assert len(user_of("a" * 200 + "@example.org")) == 64
+
+
+def test_a_hash_is_only_in_what_is_to_have_passwords() -> None:
+    sent = row(password_hash="{CRYPT}$6$salt$hash")
+    with_hash = attributes(ldif([sent], Target(base="dc=x", passwords=True)))
+    assert (with_hash["userPassword"], with_hash["pwdReset"]) == ("{CRYPT}$6$salt$hash", "TRUE")
+    unbound = ldif([sent], Target(base="dc=x", passwords=True, must_change=False))
+    assert "userPassword" in unbound and "pwdReset" not in unbound
+    for text in (ldif([sent], Target(base="dc=x")), ldif([row()], Target(base="dc=x", passwords=True))):
+        assert "userPassword" not in text and "pwdReset" not in text
