@@ -1,6 +1,5 @@
 """Routes of applications and errands."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -9,8 +8,7 @@ from kqi import schema
 from kqi_hub.administration import applications, errands, people, wire
 from kqi_hub.administration.courier import check_can_send
 from kqi_hub.administration.desk import Desk
-from kqi_hub.directory.one_time import one_time_password
-from kqi_hub.directory.sha512_crypt import hashed
+from kqi_hub.directory.one_time import for_a_directory, one_time_password
 from kqi_hub.identity.applications import APPROVED, DECLINED
 from kqi_hub.identity.policy import Permission
 from kqi_hub.web.call import Caller, feature
@@ -61,7 +59,7 @@ async def approve_application(
     For an account that is made elsewhere there is one only if it is to be sent; the exported LDIF then has its hash.
     """
     password = one_time_password() if body.send and not body.make else None
-    password_hash = await asyncio.to_thread(hashed, password) if password else ""
+    password_hash = for_a_directory(password) if password else ""
     async with call.platform.database.write() as session:
         row = await applications.waiting(session, number)
         if body.send:

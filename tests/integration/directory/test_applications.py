@@ -112,7 +112,7 @@ async def test_the_first_password_of_an_account_of_a_directory_is_mailed_and_mus
     given = re.search(r"first sign-in: (\S+)", mail)
     assert given
     exported = (await root.client.get("/admin/applications/ldif", params={"state": "approved"})).text
-    assert "pwdReset: TRUE" in exported and "{CRYPT}" in exported.replace("\n ", "")
+    assert "pwdReset: TRUE" in exported and "{SSHA}" in exported.replace("\n ", "")
     made = Slapd()
     made.load(slapd.tree())
     with made as server:
@@ -126,10 +126,10 @@ async def test_the_first_password_of_an_account_of_a_directory_is_mailed_and_mus
         assert isinstance(entered, Entry) and not entered.must_change
     await root.get("/admin/people/hanako", 404)  # no account of ours
     records = caplog.text + str(await root.get("/admin/audit")) + str(await root.get("/admin/applications"))
-    assert given[1] not in records and "$6$" not in records and given[1] not in exported
+    assert given[1] not in records and "{SSHA}" not in records and given[1] not in exported
     async with service.database.read() as session:
         kept = (await session.execute(select(ApplicationRow.__table__))).all()
-    assert given[1] not in str(kept) and "$6$" in str(kept)
+    assert given[1] not in str(kept) and "{SSHA}" in str(kept)
 
 
 async def test_auditors_export_no_hashes(service: Running, root: Caller) -> None:

@@ -45,9 +45,9 @@ def test_a_name_is_made_from_the_address_that_is_one() -> None:
 
 
 def test_a_hash_is_only_in_what_is_to_have_passwords() -> None:
-    sent = row(password_hash="{CRYPT}$6$salt$hash")
+    sent = row(password_hash="{SSHA}salt+hash=")
     with_hash = attributes(ldif([sent], Target(base="dc=x", passwords=True)))
-    assert (with_hash["userPassword"], with_hash["pwdReset"]) == ("{CRYPT}$6$salt$hash", "TRUE")
+    assert (with_hash["userPassword"], with_hash["pwdReset"]) == ("{SSHA}salt+hash=", "TRUE")
     unbound = ldif([sent], Target(base="dc=x", passwords=True, must_change=False))
     assert "userPassword" in unbound and "pwdReset" not in unbound
     for text in (ldif([sent], Target(base="dc=x")), ldif([row()], Target(base="dc=x", passwords=True))):
