@@ -29,9 +29,9 @@ class DataGroup(Group[Mode]):
 
     @operation
     def upload(self, paths: Iterable[PathLike], body: CreateData, report: Report | None = None) -> Steps[Data]:
-        """Send files and folders and make a data of them. Begin a cut upload again to continue it."""
+        """Send files and folders and make a data of them, or nothing. Begin a cut upload again to continue it."""
         files = yield from upload(paths, self._tenant, report)
-        first = body.model_copy(update={"files": files[:BATCH_FILES]})
+        first = body.model_copy(update={"files": files[:BATCH_FILES], "more": len(files) > BATCH_FILES})
         made = yield from post(Data, "/data", first, {"tenant": self._tenant})
         return (yield from _add(made, files[BATCH_FILES:]))
 
@@ -107,6 +107,7 @@ def _content(data_id: int, path: str) -> str:
 
 def _add(data: Data, files: list[NewFile]) -> Steps[Data]:
     for start in range(0, len(files), BATCH_FILES):
-        more = AddFiles(files=files[start : start + BATCH_FILES])
+        end = start + BATCH_FILES
+        more = AddFiles(files=files[start:end], more=end < len(files))
         data = yield from post(Data, f"/data/{data.id}/files", more)
     return data

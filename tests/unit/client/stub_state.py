@@ -40,6 +40,7 @@ class Stub:
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, dict[str, Any]] = {}
         self.data: dict[int, schema.Data] = {}
+        self.drafts: set[int] = set()
         self.files: dict[int, dict[str, str]] = {}
         self.datasets: dict[int, list[schema.Dataset]] = {}
         self.runs: dict[int, schema.Run] = {}
