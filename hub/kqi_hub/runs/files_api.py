@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import Query
 from fastapi.responses import Response, StreamingResponse
@@ -71,8 +71,7 @@ def _register_outputs(routes: Routes, kind: Kind, base: str) -> None:
     async def get_output(call: Caller, number: Number, path: str, runs: Feature) -> Response:
         run = await store.one(call.scope, kind, number)
         file = beneath.open_file(runs.files.path(run.folder / "output"), path)
-        content = answers.Content(file=file, name=path.rsplit("/", 1)[-1], media_type=media_type(path))
-        return answers.respond(call.request, content)
+        return answers.respond(call.request, _content(file, path.rsplit("/", 1)[-1]))
 
     async def get_outputs_zip(call: Caller, number: Number, runs: Feature, path: Folder = "") -> Response:
         """Download the output, or a folder of it, as a zip."""
@@ -104,7 +103,7 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
     async def get_attachment(call: Caller, number: Number, name: str, runs: Feature) -> Response:
         run = await store.one(call.scope, kind, number)
         file = beneath.open_file(runs.files.path(run.folder / "attach"), _plain(name))
-        return answers.respond(call.request, answers.Content(file=file, name=name, media_type=media_type(name)))
+        return answers.respond(call.request, _content(file, name))
 
     async def put_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
         """Attach a file, also while the run is at work; one of that name is replaced."""
@@ -176,6 +175,10 @@ async def _from(chunks: AsyncIterator[bytes], offset: int) -> AsyncIterator[byte
             continue
         yield chunk[offset:]
         offset = 0
+
+
+def _content(file: BinaryIO, name: str) -> answers.Content:
+    return answers.Content(file=file, name=name, media_type=media_type(name), etag=answers.version(file))
 
 
 def _entry(entry: beneath.Found) -> schema.OutputEntry:

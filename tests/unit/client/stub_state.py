@@ -46,6 +46,7 @@ class Stub:
         self.runs: dict[int, schema.Run] = {}
         self.logs: dict[int, bytes] = {}
         self.outputs: dict[int, dict[str, bytes]] = {}
+        self.written: dict[tuple[int, str], datetime] = {}  # when an output was, if not `NOW`
         self.attachments: dict[int, dict[str, bytes]] = {}
         self.tokens: dict[int, schema.Token] = {}
         self.keys: dict[str, Any] = {}

@@ -1,0 +1,53 @@
+"""What a run made, and what was put beside it, as it is downloaded."""
+
+import asyncio
+import time
+
+import pytest
+
+from kqi_hub.testing.service import Running
+from tests.integration.api.caller import Caller
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def version(alice: Caller, place: str) -> str:
+    """Return the ETag, which a file has when it has not been written to for a moment."""
+    deadline = time.monotonic() + 30
+    while "etag" not in (answer := await alice.client.get(place)).headers:
+        assert answer.status_code == 200 and time.monotonic() < deadline, answer.text
+        await asyncio.sleep(0.1)
+    return answer.headers["etag"]
+
+
+async def test_the_rest_of_an_output_can_be_had_for_as_long_as_it_is_the_same(alice: Caller, service: Running) -> None:
+    run = await alice.train("printf 0123456789 > $KQI_ROOT/output/f")
+    await alice.ended(run["id"])
+    place = f"/trainings/{run['id']}/outputs/content/f"
+    first = await version(alice, place)
+    rest = await alice.client.get(place, headers={"Range": "bytes=7-", "If-Range": first})
+    assert (rest.status_code, rest.content, rest.headers["etag"]) == (206, b"789", first)
+    (service.settings.store / "runs" / "training" / str(run["id"]) / "output" / "f").write_bytes(b"abcdefghij")
+    changed = await alice.client.get(place, headers={"Range": "bytes=7-", "If-Range": first})
+    assert (changed.status_code, changed.content) == (200, b"abcdefghij")
+    second = await version(alice, place)
+    assert second != first
+    rest = await alice.client.get(place, headers={"Range": "bytes=7-", "If-Range": second})
+    assert (rest.status_code, rest.content) == (206, b"hij")
+
+
+async def test_the_rest_of_an_attachment_can_be_had(alice: Caller) -> None:
+    run = await alice.train("true")
+    await alice.ended(run["id"])
+    place = f"/trainings/{run['id']}/attachments/notes.txt"
+    assert (await alice.client.put(place, content=b"0123456789")).status_code == 204
+    headers = {"Range": "bytes=7-", "If-Range": await version(alice, place)}
+    assert (await alice.client.get(place, headers=headers)).content == b"789"
+
+
+async def test_a_range_of_other_data_than_one_had_is_all_of_it(alice: Caller) -> None:
+    data = await alice.data({"f": b"0123456789"})
+    answer = await alice.client.get(
+        f"/data/{data['id']}/content/f", headers={"Range": "bytes=7-", "If-Range": '"other"'}
+    )
+    assert (answer.status_code, answer.content) == (200, b"0123456789")
