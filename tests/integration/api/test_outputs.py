@@ -1,7 +1,10 @@
 """What a run made, and what was put beside it, as it is downloaded."""
 
 import asyncio
+import io
+import os
 import time
+import zipfile
 
 import pytest
 
@@ -43,6 +46,27 @@ async def test_the_rest_of_an_attachment_can_be_had(alice: Caller) -> None:
     assert (await alice.client.put(place, content=b"0123456789")).status_code == 204
     headers = {"Range": "bytes=7-", "If-Range": await version(alice, place)}
     assert (await alice.client.get(place, headers=headers)).content == b"789"
+
+
+async def test_a_zip_is_compressed_where_that_makes_it_smaller(alice: Caller) -> None:
+    files = {"long.txt": b"loss 0.5\n" * 100_000, "random.bin": os.urandom(300_000), "empty": b"", "d/x": b"x"}
+    data = await alice.data(files)
+    run = await alice.train(
+        "cd $KQI_ROOT/output; yes 'loss 0.5' | head -n 100000 > long.txt; head -c 300000 /dev/urandom > random.bin"
+    )
+    await alice.ended(run["id"])
+    for place in (
+        f"/data/{data['id']}/archive.zip",
+        f"/trainings/{run['id']}/outputs.zip",
+        f"/trainings/{run['id']}/attachments/output.zip",
+    ):
+        answer = await alice.client.get(place)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+            assert packed.testzip() is None
+            assert packed.read("long.txt") == files["long.txt"]
+            assert packed.getinfo("long.txt").compress_size < 10_000
+            assert packed.getinfo("random.bin").compress_type == zipfile.ZIP_STORED, place
+            assert packed.read("random.bin") == files["random.bin"] or not place.startswith("/data")
 
 
 async def test_a_range_of_other_data_than_one_had_is_all_of_it(alice: Caller) -> None:
