@@ -96,13 +96,13 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
         shown = [
             schema.Attachment(name=entry.name, size=entry.size, locked=_locked(run, entry.name))
             for entry in found
-            if entry.size is not None and not entry.name.endswith(".tmp")
+            if entry.size is not None and not beneath.unfinished(entry.name)
         ]
         return schema.Page(items=shown)
 
     async def get_attachment(call: Caller, number: Number, name: str, runs: Feature) -> Response:
         run = await store.one(call.scope, kind, number)
-        file = beneath.open_file(runs.files.path(run.folder / "attach"), _plain(name))
+        file = beneath.open_file(runs.files.path(run.folder / "attach"), _finished(name))
         return answers.respond(call.request, _content(file, name))
 
     async def put_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
@@ -123,7 +123,7 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
     async def delete_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
         await store.check_change(call.scope, kind, number)
         run = await store.one(call.scope, kind, number)
-        _check_unlocked(run, _plain(name))
+        _check_unlocked(run, _finished(name))
         beneath.remove_file(runs.files.path(run.folder / "attach"), name)
         await record(call.scope, run.tenant_id, "run.detach", f"{kind.value}/{number}", name=name)
 
@@ -192,6 +192,13 @@ def _locked(run: Run, name: str) -> bool:
 def _plain(name: str) -> str:
     if len(name.encode("utf-8", "surrogatepass")) > 200 or name.startswith(".") or any(char < " " for char in name):
         raise Invalid("attachment_name_not_valid")
+    return name
+
+
+def _finished(name: str) -> str:
+    """Runs name files as they like; only what is still being written is nobody's yet."""
+    if beneath.unfinished(name):
+        raise NotFound("file", name)
     return name
 
 

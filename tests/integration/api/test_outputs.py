@@ -48,6 +48,27 @@ async def test_the_rest_of_an_attachment_can_be_had(alice: Caller) -> None:
     assert (await alice.client.get(place, headers=headers)).content == b"789"
 
 
+async def test_no_attachment_is_missing_from_the_list_because_of_its_name(alice: Caller, service: Running) -> None:
+    run = await alice.train("cd $KQI_ROOT/attach; echo x > .state; echo x > ..tmp; echo x > .0123456789abcdef.tmp")
+    await alice.ended(run["id"])
+    place = f"/trainings/{run['id']}/attachments"
+    made = {".state", "..tmp", ".0123456789abcdef.tmp"}
+    for name in ("x.tmp", "tmp", "a.tmp.tmp"):
+        assert (await alice.client.put(f"{place}/{name}", content=b"x\n")).status_code == 204
+        made.add(name)
+    unfinished = ".kqi-0123456789abcdef.tmp"
+    refused = await alice.client.put(f"{place}/{unfinished}", content=b"x")
+    assert refused.json()["code"] == "attachment_name_not_valid"
+    (service.settings.store / "runs" / "training" / str(run["id"]) / "attach" / unfinished).write_bytes(b"half")
+    listed = {item["name"] for item in (await alice.get(place))["items"] if not item["locked"]}
+    assert listed == made
+    await alice.get(f"{place}/{unfinished}", 404)
+    await alice.delete(f"{place}/{unfinished}", 404)
+    for name in made:
+        assert (await alice.client.get(f"{place}/{name}")).content == b"x\n"
+        await alice.delete(f"{place}/{name}")
+
+
 async def test_a_zip_is_compressed_where_that_makes_it_smaller(alice: Caller) -> None:
     files = {"long.txt": b"loss 0.5\n" * 100_000, "random.bin": os.urandom(300_000), "empty": b"", "d/x": b"x"}
     data = await alice.data(files)
