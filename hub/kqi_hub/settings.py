@@ -234,6 +234,15 @@ def default_state(environ: Mapping[str, str]) -> Path:
     return Path(base) / "kqi"
 
 
+def service_units(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of systemd's units: of the machine for root, of one's own account for everybody else."""
+    environ = os.environ if environ is None else environ
+    if os.geteuid() == 0:
+        return Path("/etc/systemd/system")
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "systemd" / "user"
+
+
 def _file(path: Path | None, state: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     named = path or (Path(environ["KQI_HUB_CONFIG"]) if environ.get("KQI_HUB_CONFIG") else None)
     chosen = named or state / "kqi-hub.toml"

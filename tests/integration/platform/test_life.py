@@ -251,6 +251,24 @@ def test_users_and_images_are_administered_by_command(platform: Platform, tmp_pa
     assert done.returncode == 1 and "broken" not in platform.command("image", "list").stdout
 
 
+def test_a_service_is_installed_for_an_ordinary_account(tmp_path: Path) -> None:
+    # Root in a user namespace without a map is nobody in particular, and still reads this checkout.
+    words = ["unshare", "--user"] if os.geteuid() == 0 else []
+    words += [str(PROGRAM), "install-service", "--state", str(tmp_path / "100% mine")]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    unit = tmp_path / ".config" / "systemd" / "user" / "kqi-hub.service"
+    assert str(unit) in done.stdout and "loginctl enable-linger" in done.stdout and "systemctl --user" in done.stdout
+    text = unit.read_text()
+    assert "KillMode=process" in text and "WantedBy=default.target" in text and "network-online" not in text
+    assert f'--state "{tmp_path}/100%% mine"' in text
+    if shutil.which("systemd-analyze"):
+        checked = subprocess.run(
+            ["systemd-analyze", "verify", "--user", unit], capture_output=True, text=True, check=False
+        )
+        assert "kqi-hub.service" not in checked.stderr, checked.stderr
+
+
 def test_an_environment_that_work_uses_is_removed_only_by_force_and_the_work_goes_on(platform: Platform) -> None:
     for name in ("mine", "spare"):
         platform.command("image", "add", name, "--python", "/usr/bin/python3")
