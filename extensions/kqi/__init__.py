@@ -3,12 +3,22 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kqi.client import AsyncClient, Client, DataFilter, Filter, Progress, RunFilter
+    from kqi.client import AsyncClient, Client, DataFilter, Filter, Progress, RunFilter, Taking
     from kqi.client.errors import KqiError
 
 __version__ = "0.1.0"
 
-__all__ = ["AsyncClient", "Client", "DataFilter", "Filter", "KqiError", "Progress", "RunFilter", "__version__"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DataFilter",
+    "Filter",
+    "KqiError",
+    "Progress",
+    "RunFilter",
+    "Taking",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:

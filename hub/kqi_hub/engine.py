@@ -1,6 +1,9 @@
 """The engine that the settings name: the only place of the hub that knows a concrete backend."""
 
 import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from kqi_hub.errors import ConfigError
@@ -44,12 +47,35 @@ async def open_local(settings: Settings) -> LocalBackend:
             run_as=owner(settings),
             isolation=None if engine.isolation == "auto" else Isolation(engine.isolation),
             volumes={volume.name: volume.path for volume in settings.volumes if volume.path},
+            hidden=secret_files(settings),
             fallback_image=engine.fallback_image,
             gpus=gpus,
             cpu_milli=int(engine.cpu * 1000) if engine.cpu else None,
             memory_mib=int(engine.memory_gb * 1024) if engine.memory_gb else None,
         )
     )
+
+
+def secret_files(settings: Settings) -> tuple[Path, ...]:
+    """Return the files that the configuration names and no run may read, and itself.
+
+    Runs may have the account that the platform has, so what only it may read is no secret to them.
+    """
+    named = [settings.file, settings.server.tls_key, settings.database.password_file]
+    named += [settings.smtp.password_file if settings.smtp else None]
+    return (*(path for path in named if path is not None), *_named_by_traits(settings.traits))
+
+
+def _named_by_traits(value: object) -> Iterator[Path]:
+    """Yield the files that traits name, such as passwords and keys; what everybody may read is none of them."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _named_by_traits(inner)
+    elif isinstance(value, str) and value.startswith("/") and os.path.isfile(value):
+        secret = not os.stat(value).st_mode & stat.S_IROTH
+        yield from [Path(value)] if secret else []
 
 
 async def _open_kubernetes(settings: Settings) -> Engine:

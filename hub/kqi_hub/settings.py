@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, Field, IPvAnyNetwork, ValidationError, field_validator
+from pydantic import BaseModel, Field, IPvAnyNetwork, PrivateAttr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from kqi_hub.errors import ConfigError
@@ -143,6 +143,12 @@ class Settings(_Section):
     defaults: dict[str, str] = {}  # variables of every run that its person may override, e.g. proxies
     crash: str | None = None  # drills only: die at this named point
     traits: dict[str, dict[str, Any]] = {}  # passed through to JupyterHub: [traits.Class] name = value
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that this was read from, where one was named."""
+        return self._file
 
     @property
     def secrets(self) -> Path:
@@ -212,7 +218,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **o
     given_state = next((layer["state"] for layer in reversed(layers) if layer.get("state")), None)
     state = Path(given_state or default_state(environ)).expanduser().absolute()
     merged: dict[str, Any] = {}
-    for layer in [_file(path, state, environ), *layers]:
+    file = path or (Path(environ["KQI_HUB_CONFIG"]) if environ.get("KQI_HUB_CONFIG") else None)
+    for layer in [_file(file, state), *layers]:
         _merge(merged, layer)
     merged["state"] = Path(merged.get("state") or state).expanduser().absolute()
     merged.setdefault("store", merged["state"] / "store")
@@ -223,6 +230,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **o
         key = ".".join(str(part) for part in first["loc"])
         code = "config_unknown_key" if first["type"] == "extra_forbidden" else "config_bad_value"
         raise ConfigError(code, key=key, message=Fault(first)) from error
+    settings._file = file and file.absolute()
     _check_exposure(settings)
     _check_volumes(settings)
     return settings
@@ -236,8 +244,16 @@ def default_state(environ: Mapping[str, str]) -> Path:
     return Path(base) / "kqi"
 
 
-def _file(path: Path | None, state: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    named = path or (Path(environ["KQI_HUB_CONFIG"]) if environ.get("KQI_HUB_CONFIG") else None)
+def service_units(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of systemd's units: of the machine for root, of one's own account for everybody else."""
+    environ = os.environ if environ is None else environ
+    if os.geteuid() == 0:
+        return Path("/etc/systemd/system")
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "systemd" / "user"
+
+
+def _file(named: Path | None, state: Path) -> dict[str, Any]:
     chosen = named or state / "kqi-hub.toml"
     if named is None and not chosen.exists():
         return {}

@@ -24,6 +24,7 @@ from .programs import Act, table
 
 OVER = {Phase.EXITED, Phase.LOST}
 PATIENCE_S = 60
+HIDDEN = Path("/etc/hostname")  # a file that everybody may read stands for a secret that workloads may not see
 
 
 @dataclass
@@ -146,6 +147,7 @@ async def local(isolation: Isolation) -> AsyncIterator[Engine]:
         run_as=who,
         isolation=isolation,
         gpus=(GpuKind(name="card", indexes=(0, 1)),),
+        hidden=(HIDDEN,),
     )
     for folder in (settings.state, settings.store / "runs", settings.environments / "default" / "bin"):
         folder.mkdir(parents=True)

@@ -49,7 +49,11 @@ async def main() -> None:
     base = Path.cwd()
     isolation = Isolation(sys.argv[1])
     settings = LocalSettings(
-        state=base / "state", store=base / "store", environments=base / "environments", isolation=isolation
+        state=base / "state",
+        store=base / "store",
+        environments=base / "environments",
+        isolation=isolation,
+        hidden=(Path("/etc/hostname"),),
     )
     for folder in (settings.store / "data", settings.environments / "default" / "bin"):
         folder.mkdir(parents=True)
@@ -65,6 +69,11 @@ async def main() -> None:
         told = await run(backend, "writes", text)
         assert not (settings.store / "data" / "x").exists(), told
     say("read-only")
+
+    if isolation.private:
+        told = await run(backend, "looks", "cat /etc/hostname 2>/dev/null; echo nothing")
+        assert told == "nothing\n", told
+    say("hidden")
 
     told = await run(backend, "who", "id -u; grep CapEff /proc/self/status")
     assert told.split() == [str(os.getuid()), "CapEff:", "0" * 16], told

@@ -205,6 +205,9 @@ def _holds(pid: int, lock: os.stat_result) -> bool:
         return False
 
 
+_ORDINARY = ["exit-code", "read-only", "hidden", "no-privilege", "stop", "lost"]
+
+
 @ROOT_ONLY
 @pytest.mark.parametrize("isolation", Isolation)
 def test_an_ordinary_user_is_served_as_well(isolation):
@@ -236,9 +239,7 @@ def test_an_ordinary_user_is_served_as_well(isolation):
         shutil.rmtree(base)
     if "does not work on this machine" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
-    assert (done.returncode, done.stdout.split()) == (0, ["exit-code", "read-only", "no-privilege", "stop", "lost"]), (
-        done.stderr
-    )
+    assert (done.returncode, done.stdout.split()) == (0, _ORDINARY), done.stderr
 
 
 @ROOT_ONLY

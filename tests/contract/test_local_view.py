@@ -17,7 +17,7 @@ from kqi_spawner.names import checked_name
 from kqi_spawner.status import GpuKind
 from kqi_spawner.workload import Access, Gpu, Link, Mount, Resources, Scratch, Secret
 
-from .engines import local
+from .engines import HIDDEN, local
 from .looks import ROOT_ONLY, folder, kept, private
 
 
@@ -111,6 +111,14 @@ async def test_a_home_is_where_its_variable_says(local_engine):
     name = await engine.run("cd; echo hello > note", mounts=(mine,), environment={"HOME": "/home/alice"})
     await engine.ended(name)
     assert (engine.settings.store / "homes/alice/note").read_text() == "hello\n"
+
+
+async def test_a_hidden_file_of_the_machine_cannot_be_read(local_engine):
+    if not private(local_engine):
+        pytest.skip("links do not hide anything")
+    assert HIDDEN.read_text()
+    name = await local_engine.run(f"cat {HIDDEN} 2>/dev/null; cat {HIDDEN.parent}/passwd >/dev/null && echo others")
+    assert await local_engine.output(name) == "others\n"
 
 
 async def test_no_workload_is_root_nor_may_become_it(local_engine):

@@ -40,6 +40,13 @@ class SmtpServer:
         with self.came:
             assert self.came.wait_for(lambda: bool(self.mails), within_s), self.refused
 
+    def wait_for(self, to: str, within_s: float = 60) -> str:
+        """Wait until a mail to somebody has come, and return it."""
+        with self.came:
+            wanted = f"To: {to}"
+            assert self.came.wait_for(lambda: any(wanted in mail for mail in self.mails), within_s), self.refused
+            return next(mail for mail in self.mails if wanted in mail)
+
     def _handler(self) -> type[socketserver.BaseRequestHandler]:  # noqa: C901 - the commands of one protocol
         outer = self
 

@@ -9,11 +9,12 @@ from kqi.cli.exits import UsageProblem
 from kqi.cli.output import Cell, size
 from kqi.cli.search import Search
 from kqi.cli.session import Session
-from kqi.client import DataFilter
+from kqi.client import DataFilter, Taking
 from kqi.schema import ChangeData, CreateData, Data
 
 commands = Commands()
 DataId = Annotated[int, Arg("cli.data.id", "ID")]
+_NAMED = 10  # of what was left out; a program is told all of it
 HEADS = (
     "cli.field.id",
     "cli.field.name",
@@ -30,6 +31,13 @@ class NewData:
     name: Annotated[str | None, Opt("cli.data.name", ("--name", "-n"), "NAME")] = None
     memo: Annotated[str, Opt("cli.option.memo", metavar="TEXT")] = ""
     tag: Annotated[list[str], Opt("cli.option.tag", metavar="TAG")] = field(default_factory=list)
+    follow_links: Annotated[bool, Opt("cli.data.follow_links", ("--follow-links",))] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    paths: Annotated[list[Path], Arg("cli.data.paths", "PATH...")]
+    follow_links: Annotated[bool, Opt("cli.data.follow_links", ("--follow-links",))] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +57,11 @@ class Edited:
 def upload(session: Session, new: NewData) -> None:
     name = new.name or new.paths[0].resolve().name
     body = CreateData(name=name, memo=new.memo, tags=new.tag)
+    left_out: list[Path] = []
+    taking = Taking(follow_links=new.follow_links, left_out=left_out.append)
     with session.out.transfer("cli.transfer.upload") as report:
-        made = session.client.data.upload(new.paths, body, report)
-    session.out.answer(made, _rows(made))
+        made = session.client.data.upload(new.paths, body, report, taking)
+    _answer(session, made, left_out)
 
 
 @commands.add("data list", "cli.data.list.help")
@@ -105,10 +115,12 @@ def delete(session: Session, data: DataId) -> None:
 
 
 @commands.add("data add", "cli.data.add.help")
-def add(session: Session, data: DataId, paths: Annotated[list[Path], Arg("cli.data.paths", "PATH...")]) -> None:
+def add(session: Session, data: DataId, new: Added) -> None:
+    left_out: list[Path] = []
+    taking = Taking(follow_links=new.follow_links, left_out=left_out.append)
     with session.out.transfer("cli.transfer.upload") as report:
-        made = session.client.data.add(data, paths, report)
-    session.out.answer(made, _rows(made))
+        made = session.client.data.add(data, new.paths, report, taking)
+    _answer(session, made, left_out)
 
 
 @commands.add("data remove", "cli.data.remove.help")
@@ -132,6 +144,15 @@ def number_and_version(text: str) -> tuple[int, int | None]:
     if not number.isdecimal() or (version and not version.isdecimal()):
         raise UsageProblem("cli.dataset.not_a_number", text=text)
     return int(number), int(version) if version else None
+
+
+def _answer(session: Session, data: Data, left_out: list[Path]) -> None:
+    """Answer with what was sent, and say what was not."""
+    names = [str(place).encode("utf-8", "surrogateescape").decode("utf-8", "replace") for place in left_out]
+    if names:
+        shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        session.out.tell("cli.data.left_out", count=len(names), names=shown)
+    session.out.answer(data, _rows(data), left_out=names)
 
 
 def _rows(data: Data) -> list[tuple[str, Cell]]:

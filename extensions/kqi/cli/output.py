@@ -34,10 +34,10 @@ class Output:
         """Say something to the person; never part of the answer."""
         self._err.print(Text(say(key, **values).rstrip()))
 
-    def answer(self, model: BaseModel, rows: Sequence[tuple[str, Cell]]) -> None:
-        """Answer one thing: as JSON, or as a table of keys of the catalogue and values."""
+    def answer(self, model: BaseModel, rows: Sequence[tuple[str, Cell]], **more: object) -> None:
+        """Answer one thing: as JSON, `more` beside its fields, or as a table of keys of the catalogue and values."""
         if self.machine:
-            self.json(model.model_dump(mode="json"))
+            self.json({**model.model_dump(mode="json"), **more})
             return
         table = Table(box=None, show_header=False)
         table.add_column(no_wrap=True)

@@ -23,7 +23,7 @@ LARGEST = 2**30
 def download(
     files: Sequence[Remote], folder: Path, report: Report | None = None, archive: str | None = None
 ) -> Steps[list[Path]]:
-    """Bring files below a folder and return their places. Files that are there already, by their hash, are not sent."""
+    """Bring files below a folder and return their places. Files that are there already are not sent."""
     places = layout((file.path for file in files), Naming.here())
     targets = {file.path: folder / Path(places[file.path]) for file in files}
     meter = Meter(len(files), sum(file.size for file in files), report)

@@ -8,6 +8,7 @@ from kqi.client.bulk import download
 from kqi.client.downloading import Remote, bring
 from kqi.client.exchange import collected, delete, get, open_body, pages, patch, post, segment
 from kqi.client.filters import DataFilter
+from kqi.client.local_files import Taking
 from kqi.client.operation import Group, Mode, operation, stream
 from kqi.client.progress import Meter, Report
 from kqi.client.steps import Emit, HttpRequest, Read, Steps, Stream
@@ -28,10 +29,12 @@ class DataGroup(Group[Mode]):
         return post(Data, "/data", body, {"tenant": self._tenant})
 
     @operation
-    def upload(self, paths: Iterable[PathLike], body: CreateData, report: Report | None = None) -> Steps[Data]:
-        """Send files and folders and make a data of them. Begin a cut upload again to continue it."""
-        files = yield from upload(paths, self._tenant, report)
-        first = body.model_copy(update={"files": files[:BATCH_FILES]})
+    def upload(
+        self, paths: Iterable[PathLike], body: CreateData, report: Report | None = None, taking: Taking | None = None
+    ) -> Steps[Data]:
+        """Send files and folders and make a data of them, or nothing. Begin a cut upload again to continue it."""
+        files = yield from upload(paths, self._tenant, report, taking)
+        first = body.model_copy(update={"files": files[:BATCH_FILES], "more": len(files) > BATCH_FILES})
         made = yield from post(Data, "/data", first, {"tenant": self._tenant})
         return (yield from _add(made, files[BATCH_FILES:]))
 
@@ -57,10 +60,12 @@ class DataGroup(Group[Mode]):
         return pages(File, f"/data/{data_id}/files", {"prefix": prefix}, limit)
 
     @operation
-    def add(self, data_id: int, paths: Iterable[PathLike], report: Report | None = None) -> Steps[Data]:
+    def add(
+        self, data_id: int, paths: Iterable[PathLike], report: Report | None = None, taking: Taking | None = None
+    ) -> Steps[Data]:
         """Send files and folders and add them to a data."""
         data = yield from get(Data, f"/data/{data_id}")
-        files = yield from upload(paths, data.tenant, report)
+        files = yield from upload(paths, data.tenant, report, taking)
         return (yield from _add(data, files))
 
     @operation
@@ -107,6 +112,7 @@ def _content(data_id: int, path: str) -> str:
 
 def _add(data: Data, files: list[NewFile]) -> Steps[Data]:
     for start in range(0, len(files), BATCH_FILES):
-        more = AddFiles(files=files[start : start + BATCH_FILES])
+        end = start + BATCH_FILES
+        more = AddFiles(files=files[start:end], more=end < len(files))
         data = yield from post(Data, f"/data/{data.id}/files", more)
     return data

@@ -17,6 +17,7 @@ from kqi.client.steps import HttpRequest, Opened, Pause, Read, Steps, together, 
 AT_ONCE = 8
 CUTS = 5  # without a single byte between them; a connection that brings something may break as often as it likes
 PAUSE_S = 1.0
+_SAME_TIME_NS = 10**6  # not every file system keeps all digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Remote:
     path: str
     size: int = 0
     sha256: str | None = None
+    changed_ns: int | None = None  # where there is no hash, size and time of the last change tell it from another
     query: tuple[tuple[str, str | int | None], ...] = ()
 
 
@@ -43,7 +45,7 @@ def bring(file: Remote, target: Path, meter: Meter) -> Steps[Path]:
     if file.sha256 and (yield from work(partial(sha256, fresh))) != file.sha256:
         fresh.unlink()
         raise Damaged("error.damaged", path=file.path)
-    yield from work(partial(os.replace, fresh, target))
+    yield from work(partial(_put, file, fresh, target))
     meter.add(files=1)
     return target
 
@@ -53,9 +55,27 @@ def part_name(path: str) -> str:
     return f".kqi-{hashlib.sha256(path.encode()).hexdigest()[:16]}.part"
 
 
+def _put(file: Remote, fresh: Path, target: Path) -> None:
+    if file.changed_ns is not None:
+        os.utime(fresh, ns=(file.changed_ns, file.changed_ns))
+    _note(fresh).unlink(missing_ok=True)
+    os.replace(fresh, target)
+
+
+def _note(fresh: Path) -> Path:
+    """Return where it is noted of which version the pieces are, where no hash says it beforehand."""
+    return fresh.with_suffix(".version")
+
+
+def _noted(fresh: Path) -> str:
+    try:
+        return _note(fresh).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
 def _receive(file: Remote, fresh: Path, meter: Meter) -> Steps[None]:
-    # Without a hash a piece of an earlier process could be of another content.
-    tag = f'"{file.sha256}"' if file.sha256 else ""
+    tag = f'"{file.sha256}"' if file.sha256 else (yield from work(partial(_noted, fresh)))
     with fresh.open("ab" if tag else "wb") as out:
         meter.add(size=out.tell())
         cuts = 0
@@ -68,6 +88,8 @@ def _receive(file: Remote, fresh: Path, meter: Meter) -> Steps[None]:
                 meter.add(size=-before)
             tag = opened.answer.headers.get("etag", "")
             start = out.tell()
+            if not file.sha256 and not start:
+                yield from work(partial(_note(fresh).write_text, tag, encoding="utf-8"))
             try:
                 yield from _copy(opened, out, meter)
                 return
@@ -100,7 +122,9 @@ def _copy(opened: Opened, out: BinaryIO, meter: Meter) -> Steps[None]:
 
 
 def is_there(file: Remote, target: Path) -> bool:
-    """Tell whether the target holds the file already; without a hash nobody knows."""
-    return bool(
-        file.sha256 and target.is_file() and target.stat().st_size == file.size and sha256(target) == file.sha256
-    )
+    """Tell whether the target holds the file already, by its hash, else by its size and the time of its last change."""
+    if not target.is_file() or target.stat().st_size != file.size:
+        return False
+    if file.sha256:
+        return sha256(target) == file.sha256
+    return file.changed_ns is not None and abs(target.stat().st_mtime_ns - file.changed_ns) < _SAME_TIME_NS

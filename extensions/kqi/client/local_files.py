@@ -5,7 +5,8 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kqi.client.errors import BadFile
 from kqi.schema import BATCH_BYTES, BATCH_FILES, SMALL_FILE, FilePath
+from kqi.texts import say
 
 # A batch is repeated as a whole when the connection breaks and is held in memory, so ours are smaller than allowed.
 OUR_BATCH_FILES = min(2_500, BATCH_FILES)
@@ -33,6 +35,21 @@ class LocalFile:
     size: int
 
 
+def _warn(place: Path) -> None:
+    warnings.warn(say("error.left_out", path=ascii(str(place))), stacklevel=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """What of a folder is sent: its files, those behind links as well, and on demand the folders behind links.
+
+    `left_out` is told of all that is not sent: other links to folders, links to nothing, pipes, sockets, devices.
+    """
+
+    follow_links: bool = False
+    left_out: Callable[[Path], None] = _warn
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How files travel: small ones in batches, large ones in parts."""
@@ -41,11 +58,12 @@ class Plan:
     large: list[LocalFile]
 
 
-def scan(paths: Iterable[str | os.PathLike[str]]) -> list[LocalFile]:
+def scan(paths: Iterable[str | os.PathLike[str]], taking: Taking | None = None) -> list[LocalFile]:
     """Return the files to send: a file keeps its name, a folder's files their paths inside it."""
+    taking = taking or Taking()
     found: dict[str, LocalFile] = {}
     for path in map(Path, paths):
-        for file in _below(path):
+        for file in _below(path, taking):
             if file.path in found:
                 raise BadFile("error.same_name", path=file.path, first=found[file.path].place, second=file.place)
             found[file.path] = file
@@ -121,17 +139,13 @@ def groups(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
             yield [file]
 
 
-def _below(path: Path) -> Iterator[LocalFile]:
+def _below(path: Path, taking: Taking) -> Iterator[LocalFile]:
     try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            for folder, folders, names in os.walk(path, onerror=_raise):
-                folders.sort()
-                for name in sorted(names):
-                    place = Path(folder, name)
-                    if place.is_file():
-                        yield _named(place, place.relative_to(path).as_posix())
-        elif stat.S_ISREG(kind):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            for place in _in_folder(path, taking, {(status.st_dev, status.st_ino)}):
+                yield _named(place, place.relative_to(path).as_posix())
+        elif stat.S_ISREG(status.st_mode):
             yield _named(path, path.name)
         else:
             raise BadFile("error.not_a_file", path=path)
@@ -139,12 +153,27 @@ def _below(path: Path) -> Iterator[LocalFile]:
         raise BadFile("error.unreadable", path=problem.filename or path, reason=problem.strerror) from problem
 
 
+def _in_folder(folder: Path, taking: Taking, around: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the files below a folder; `around` tells it and those above it, into which no link is followed."""
+    folders: list[Path] = []
+    for place in sorted(folder.iterdir()):
+        if place.is_dir():
+            folders.append(place)
+        elif place.is_file():
+            yield place
+        else:
+            taking.left_out(place)
+    for place in folders:
+        status = place.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in around or (place.is_symlink() and not taking.follow_links):
+            taking.left_out(place)
+        else:
+            yield from _in_folder(place, taking, {*around, identity})
+
+
 def _named(place: Path, path: str) -> LocalFile:
     try:
         return LocalFile(place, _PATH.validate_python(path), place.stat().st_size)
     except (ValidationError, UnicodeEncodeError) as problem:
         raise BadFile("error.bad_name", path=ascii(path)) from problem
-
-
-def _raise(problem: OSError) -> None:
-    raise problem

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -92,7 +93,7 @@ class RunGroup(Group[Mode]):
 
     @operation
     def download(self, run_id: int, folder: PathLike, path: str = "", report: Report | None = None) -> Steps[Paths]:
-        """Bring the outputs below `path` into a folder."""
+        """Bring the outputs below `path` into a folder; what is there, of the same size and time, is not sent again."""
         root = f"{self.root}/{run_id}/outputs"
         files = yield from _outputs_below(root, path)
         return (yield from download(files, Path(folder), report))
@@ -192,8 +193,13 @@ def _outputs_below(root: str, path: str) -> "Steps[list[Remote]]":
             if entry.folder:
                 folders.append(full)
             else:
-                files.append(Remote(url=f"{root}/content/{segment(full)}", path=full, size=entry.size or 0))
+                url = f"{root}/content/{segment(full)}"
+                files.append(Remote(url=url, path=full, size=entry.size or 0, changed_ns=_ns(entry.changed_at)))
     return files
+
+
+def _ns(moment: datetime) -> int:
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000
 
 
 def _attachment(root: str, run_id: int, name: str) -> str:

@@ -13,6 +13,7 @@ from kqi.client.errors import BadFile
 from kqi.client.exchange import ask, parse, send
 from kqi.client.local_files import (
     LocalFile,
+    Taking,
     groups,
     hashes,
     plan,
@@ -32,10 +33,13 @@ MOST_PARTS = 8_000  # beyond it parts grow: an upload of a terabyte is not a lis
 
 
 def upload(
-    paths: Iterable[str | os.PathLike[str]], tenant: str | None, report: Report | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    tenant: str | None,
+    report: Report | None = None,
+    taking: Taking | None = None,
 ) -> Steps[list[NewFile]]:
     """Send files and folders and return how each is called there. Raises BadFile for what cannot be sent."""
-    files = yield from work(partial(scan, list(paths)))
+    files = yield from work(partial(scan, list(paths), taking))
     return (yield from send_files(files, tenant, report))
 
 

@@ -20,14 +20,20 @@ class NewFile(Request):
 
 
 class CreateData(Request):
+    """With `more`, nobody sees the data until its last files were added."""
+
     name: Title
     memo: Text = ""
     tags: list[Tag] = Field(default=[], max_length=100)
     files: list[NewFile] = Field(default=[], max_length=BATCH_FILES)
+    more: bool = False
 
 
 class AddFiles(Request):
+    """`more`: of a data that was made with it, these are not the last files."""
+
     files: list[NewFile] = Field(min_length=1, max_length=BATCH_FILES)
+    more: bool = False
 
 
 class RemoveFiles(Request):

@@ -54,7 +54,7 @@ async def change_me(call: Caller, body: schema.ChangePerson) -> schema.Person:
 @routes.post("/device", permission=Permission.PUBLIC)
 async def start_device(call: Caller, body: schema.StartDevice) -> schema.Device:
     """Begin to sign a program in; a person approves it in the browser."""
-    begun = await devices.begin(call.session, body.client)
+    begun = await devices.begin(call.session, body.client, call.origin.address)
     address = f"{call.platform.settings.url}/services/kqi/device"
     return schema.Device(
         device_code=begun.device_code.reveal(),

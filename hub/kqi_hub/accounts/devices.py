@@ -12,13 +12,15 @@ from kqi_hub.errors import Invalid, NotFound, TooMany
 from kqi_hub.identity import tokens
 from kqi_hub.identity.rows import DeviceRow, TokenRow
 from kqi_hub.ids import opaque
+from kqi_hub.jupyterhub.limits import network_address
 from kqi_spawner.workload import Secret
 
 LIFE_S = 600
 INTERVAL_S = 2
 TOKEN_LIFE = timedelta(days=30)
-# Without sign-in anybody can begin one: a bound on how many wait.
-_MAX_WAITING = 1_000
+# Without sign-in anybody can begin one: bounds on how many wait, of one network address and of all.
+MOST_OF_ADDRESS = 100
+_MOST = 10_000
 # No vowels, so no words; none of the letters that look like digits (RFC 8628 section 6.1).
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
@@ -29,14 +31,17 @@ class Begun:
     user_code: str
 
 
-async def begin(session: AsyncSession, client: str) -> Begun:
+async def begin(session: AsyncSession, client: str, address: str) -> Begun:
+    """Return the codes of a new sign-in. Raises TooMany when as many wait that were begun from this address."""
     await session.execute(delete(DeviceRow).where(DeviceRow.expires_at < now()))
-    waiting = (await session.execute(select(func.count()).select_from(DeviceRow))).scalar_one()
-    if waiting >= _MAX_WAITING:
+    network = network_address("", address)
+    waiting = select(func.count()).select_from(DeviceRow)
+    of_address = (await session.execute(waiting.where(DeviceRow.address == network))).scalar_one()
+    if of_address >= MOST_OF_ADDRESS or (await session.execute(waiting)).scalar_one() >= _MOST:
         raise TooMany("too_many_attempts", retry_after_s=60)
     code = opaque(32)
     user_code = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
-    row = DeviceRow(code_hash=tokens.digest(code), user_code=user_code, client=client, denied=False)
+    row = DeviceRow(code_hash=tokens.digest(code), user_code=user_code, client=client, address=network, denied=False)
     row.expires_at = now() + timedelta(seconds=LIFE_S)
     session.add(row)
     await session.flush()

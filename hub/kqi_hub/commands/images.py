@@ -9,11 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from kqi_hub.commands.console import Config, State, plainly, settings_of, t
+from kqi_hub.db.engine import Database
+from kqi_hub.db.scope import Scope
 from kqi_hub.environments import make as environments
-from kqi_hub.errors import Invalid
+from kqi_hub.errors import Conflict, Invalid
+from kqi_hub.runs import store
+from kqi_hub.runs.model import Run
+from kqi_hub.settings import Settings
+from kqi_hub.supervisor import state as platform_state
 from kqi_hub.supervisor.folders import prepare_folders
 
 app = typer.Typer(no_args_is_help=True, help=t("help.image"))
+_NAMED = 10  # of the work that an environment is kept for
 Name = Annotated[str, typer.Argument(help=t("help.image_name"))]
 
 
@@ -47,7 +54,34 @@ def list_images(state: State = None, config: Config = None) -> None:
 
 
 @app.command("remove", help=t("help.image_remove"))
-def remove(name: Name, state: State = None, config: Config = None) -> None:
+def remove(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help=t("help.image_force"))] = False,
+    state: State = None,
+    config: Config = None,
+) -> None:
     with plainly():
-        environments.remove(settings_of(config, state), name)
+        settings = settings_of(config, state)
+        work = asyncio.run(_at_work(settings))
+        users = [f"{run.kind.value}/{run.number}" for run in work if environments.means(settings, run.image, name)]
+        if users and not force:
+            named = ", ".join(users[:_NAMED]) + (", …" if len(users) > _NAMED else "")
+            raise Conflict("image_in_use", name=name, work=named)
+        environments.remove(settings, name)
+        if not work:
+            environments.clear(settings)
         typer.echo(t("image.removed", name=name))
+
+
+async def _at_work(settings: Settings) -> list[Run]:
+    """Return the runs that have not ended, of an engine that has these environments."""
+    if settings.engine.kind != "local" or not platform_state.is_there(settings):
+        return []
+    prepare_folders(settings)
+    await asyncio.to_thread(platform_state.migrate_database, settings)
+    database = Database.of(settings)
+    try:
+        async with database.read() as session:
+            return await store.active(Scope(session))
+    finally:
+        await database.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,7 @@ from kqi_hub.commands.console import Config, State, plainly, settings_of, t
 from kqi_hub.db.place import place_of
 from kqi_hub.engine import open_backend
 from kqi_hub.environments import make as environments
-from kqi_hub.settings import Settings
+from kqi_hub.settings import Settings, service_units
 from kqi_hub.supervisor import state as platform_state
 from kqi_hub.supervisor.folders import prepare_folders
 from kqi_hub.supervisor.up import check_machine
@@ -58,9 +60,10 @@ def install_service(
         if only_print:
             typer.echo(unit)
             return
-        path = Path("/etc/systemd/system/kqi-hub.service")
+        path = service_units() / "kqi-hub.service"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(unit, "utf-8")
-        typer.echo(t("service.installed", path=path))
+        typer.echo(t("service.installed" if os.geteuid() == 0 else "service.installed_for_user", path=path))
 
 
 async def _describe(settings: Settings) -> None:
@@ -87,19 +90,26 @@ def _shown(settings: Settings) -> dict[str, Any]:
 
 
 def _unit(settings: Settings, config: Path | None) -> str:
-    program = Path(sys.executable).with_name("kqi-hub")
-    options = f" --state {settings.state}" + (f" --config {config.absolute()}" if config else "")
+    words = [str(Path(sys.executable).with_name("kqi-hub")), "up", "--state", str(settings.state)]
+    words += ["--config", str(config.absolute())] if config else []
+    of_machine = os.geteuid() == 0
+    # What an account has of systemd knows nothing of the network; who logs in finds the platform started.
+    network = "After=network-online.target\nWants=network-online.target\n" if of_machine else ""
     return f"""[Unit]
 Description=KQI Hub
-After=network-online.target
-Wants=network-online.target
-
+{network}
 [Service]
-ExecStart={program} up{options}
+ExecStart={" ".join(map(_quoted, words))}
 Restart=on-failure
 # Work outlives the platform: only the supervisor is told to stop, and it ends its own children.
 KillMode=process
 
 [Install]
-WantedBy=multi-user.target
+WantedBy={"multi-user.target" if of_machine else "default.target"}
 """
+
+
+def _quoted(word: str) -> str:
+    """Return a word as systemd reads it back in ExecStart, whatever signs a path has."""
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{plain}"' if re.search(r"[^A-Za-z0-9/._+:@,=-]", plain) else plain

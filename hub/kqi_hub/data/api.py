@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kqi import schema
 from kqi_hub.data import model, store
-from kqi_hub.data.service import DataService
+from kqi_hub.data.service import DataService, New
 from kqi_hub.data.store import UploadRow
 from kqi_hub.db.scope import TenantScope
 from kqi_hub.errors import Conflict, Invalid
@@ -93,8 +93,8 @@ async def complete_upload(call: Caller, upload: str, data: Service) -> schema.Up
 
 @routes.post("/data", permission=Permission.DATA_WRITE, status=201)
 async def create_data(call: CollectionCaller, body: schema.CreateData, data: Service) -> schema.Data:
-    made = await data.create(call.collection, name=body.name, memo=body.memo, tags=body.tags, files=_pairs(body.files))
-    return to_wire(made)
+    asked = New(name=body.name, memo=body.memo, tags=body.tags, draft=body.more)
+    return to_wire(await data.create(call.collection, asked, _pairs(body.files)))
 
 
 @routes.get("/data", permission=Permission.DATA_READ)
@@ -149,7 +149,8 @@ async def list_files(
 @routes.post("/data/{data_id}/files", permission=Permission.DATA_WRITE)
 async def add_files(call: Caller, data_id: DataId, body: schema.AddFiles, data: Service) -> schema.Data:
     call.after.append(data.wake)
-    return to_wire(await data.add_files(call.scope, data_id, _pairs(body.files)))
+    made = await data.add_files(call.scope, data_id, _pairs(body.files))
+    return to_wire(made if body.more else await data.finish(call.scope, data_id))
 
 
 @routes.post("/data/{data_id}/files/remove", permission=Permission.DATA_WRITE)

@@ -26,6 +26,16 @@ async def _nobody(_scope: TenantScope, _data: int) -> None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class New:
+    """What a data is to be; a draft is seen by nobody until it is finished."""
+
+    name: str
+    memo: str
+    tags: Sequence[str]
+    draft: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class DataService:
     """What is used, and who hears of changed files, is wired by bootstrap to the feature above that knows."""
@@ -36,22 +46,21 @@ class DataService:
     changed: Changed = field(default=_nobody)  # within the transaction
     wake: Callable[[], None] = field(default=lambda: None)  # after it
 
-    async def create(
-        self, scope: TenantScope, *, name: str, memo: str, tags: Iterable[str], files: Sequence[tuple[str, str]]
-    ) -> Data:
+    async def create(self, scope: TenantScope, new: New, files: Sequence[tuple[str, str]]) -> Data:
         """`files` are pairs of path and hash of contents that the tenant has sent."""
-        row = DataRow(tenant_id=scope.tenant, name=name, memo=memo, files=0, size=0, created_by=scope.person)
-        row.created_at = row.changed_at = now()
+        row = DataRow(tenant_id=scope.tenant, name=new.name, memo=new.memo, files=0, size=0, created_by=scope.person)
+        row.draft, row.created_at = new.draft, now()
+        row.changed_at = row.created_at
         await scope.add(row)
-        await store.set_tags(scope, row.id, tags)
+        await store.set_tags(scope, row.id, new.tags)
         if files:
             await self._add(scope, row, files)
         await record(scope, row.tenant_id, "data.create", f"data/{row.id}", files=len(files))
-        return await self.get(scope, row.id)
+        return await self._one(scope, row.id)
 
     async def get(self, scope: Scope, data: int) -> Data:
         await store.row(scope, data)
-        return (await self.several(scope, [data]))[0]
+        return await self._one(scope, data)
 
     async def several(self, scope: Scope, ids: Sequence[int]) -> list[Data]:
         frozen = await self.frozen(scope, ids)
@@ -69,21 +78,28 @@ class DataService:
         if tags is not None:
             await store.set_tags(scope, data, tags)
         await record(scope, row.tenant_id, "data.change", f"data/{data}")
-        return await self.get(scope, data)
+        return await self._one(scope, data)
 
     async def add_files(self, scope: TenantScope, data: int, files: Sequence[tuple[str, str]]) -> Data:
         row = await self._thawed(scope, data)
         await self._add(scope, row, files)
         await self.changed(scope, data)
         await record(scope, row.tenant_id, "data.add_files", f"data/{data}", files=len(files))
-        return await self.get(scope, data)
+        return await self._one(scope, data)
+
+    async def finish(self, scope: TenantScope, data: int) -> Data:
+        """Let everybody see a data whose last files have come; one that is whole already is left as it is."""
+        row = await store.row_to_change(scope, data)
+        row.draft = False
+        await scope.flush()
+        return await self._one(scope, data)
 
     async def remove_files(self, scope: TenantScope, data: int, paths: Sequence[str]) -> Data:
         row = await self._thawed(scope, data)
         await store.remove_files(scope, row, paths)
         await self.changed(scope, data)
         await record(scope, row.tenant_id, "data.remove_files", f"data/{data}", files=len(paths))
-        return await self.get(scope, data)
+        return await self._one(scope, data)
 
     async def delete(self, scope: TenantScope, data: int) -> None:
         row = await self._thawed(scope, data)
@@ -91,6 +107,9 @@ class DataService:
             raise Conflict("data_in_dataset", id=data)
         await scope.delete(row)
         await record(scope, row.tenant_id, "data.delete", f"data/{data}", name=row.name)
+
+    async def _one(self, scope: Scope, data: int) -> Data:
+        return (await self.several(scope, [data]))[0]
 
     async def _thawed(self, scope: TenantScope, data: int) -> DataRow:
         row = await store.row_to_change(scope, data)

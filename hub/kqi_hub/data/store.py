@@ -30,6 +30,7 @@ class DataRow(TenantOwned, Base):
     created_by: Mapped[int] = mapped_column(ForeignKey("people.id"))
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
+    draft: Mapped[bool] = mapped_column(default=False)  # its last files have not come: it is not there for any reader
     __table_args__ = (Index("ix_data_tenant_newest", "tenant_id", "id"), {"sqlite_autoincrement": True})
 
 
@@ -78,21 +79,23 @@ class UploadPartRow(Base):
 
 
 async def row(scope: Scope, data: int) -> DataRow:
-    found = await scope.one_or_none(select(DataRow).where(DataRow.id == data))
+    found = await scope.one_or_none(select(DataRow).where(DataRow.id == data, DataRow.draft.is_(False)))
     if found is None:
         raise NotFound("data", data)
     return found
 
 
 async def row_to_change(scope: TenantScope, data: int) -> DataRow:
-    """Return the row if the person may change it. Raises NotFound or Forbidden."""
-    found = await row(scope, data)
+    """Return the row, also of a draft, if the person may change it. Raises NotFound or Forbidden."""
+    found = await scope.one_or_none(select(DataRow).where(DataRow.id == data))
+    if found is None:
+        raise NotFound("data", data)
     await scope.check_change(found, "data", data, f"data/{data}")
     return found
 
 
 async def find(scope: Scope, ids: Collection[int]) -> list[Data]:
-    """Return those of `ids` that exist in the scope, newest first; `frozen` is left False (datasets know)."""
+    """Return those of `ids` that exist in the scope, newest first, drafts as well; `frozen` is left False."""
     rows = (
         await scope.execute(
             select(DataRow, TenantRow.name, PersonRow.name)
@@ -134,7 +137,7 @@ class Search(Made):
 
 async def page(scope: Scope, wanted: Search, *, before: int | None, limit: int) -> Sequence[int]:
     """Return up to `limit` ids, newest first."""
-    query = select(DataRow.id).order_by(DataRow.id.desc()).limit(limit)
+    query = select(DataRow.id).where(DataRow.draft.is_(False)).order_by(DataRow.id.desc()).limit(limit)
     query = query.where(*wanted.conditions(DataRow.created_by, DataRow.created_at, DataRow.name, DataRow.memo))
     if before is not None:
         query = query.where(DataRow.id < before)
@@ -171,8 +174,8 @@ async def set_tags(scope: Scope, data: int, tags: Iterable[str]) -> None:
 
 
 async def all_tags(scope: Scope) -> Sequence[str]:
-    query = select(DataTagRow.tag).join(DataRow, DataRow.id == DataTagRow.data_id).distinct().order_by(DataTagRow.tag)
-    return await scope.all(query)
+    query = select(DataTagRow.tag).join(DataRow, DataRow.id == DataTagRow.data_id).where(DataRow.draft.is_(False))
+    return await scope.all(query.distinct().order_by(DataTagRow.tag))
 
 
 async def paths(scope: Scope, data: int, wanted: Sequence[str]) -> set[str]:

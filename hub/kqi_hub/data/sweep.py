@@ -1,4 +1,4 @@
-"""Remove what nobody will ask for: uploads that were given up, and contents that no data and no run names."""
+"""Remove what nobody will ask for: uploads and drafts that were given up, contents that no data and no run names."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 
 from kqi_hub.clock import now
-from kqi_hub.data.store import DataFileRow, StagedRow, UploadRow
+from kqi_hub.data.store import DataFileRow, DataRow, StagedRow, UploadRow
 from kqi_hub.db.engine import Database
 from kqi_hub.db.scope import Scope
 from kqi_hub.storage.blobs import Blobs
@@ -37,6 +37,7 @@ class DataSweep:
             await session.connection()  # takes the write lock: nobody else has anything aside now
             await asyncio.to_thread(self.blobs.put_back)
         await self._drop_uploads(before)
+        await self._drop_drafts(before)
         await self._drop_staged(before)
         await self._drop_strays(before)
         removed = 0
@@ -58,6 +59,18 @@ class DataSweep:
                 await scope.execute(delete(UploadRow).where(UploadRow.id.in_(gone)))
             # Only now: a file that is gone while its row is there would pass for one that became a blob.
             await asyncio.to_thread(self.blobs.drop_incoming, gone)
+
+    async def _drop_drafts(self, before: datetime) -> None:
+        old = select(DataRow.id).where(DataRow.draft.is_(True), DataRow.changed_at < before)
+        async with self.database.read() as session:
+            found = await Scope(session).all(old)
+        for data in found:
+            async with self.database.write() as session:
+                scope = Scope(session)
+                left = await scope.one_or_none(select(DataRow).where(DataRow.id == data, DataRow.id.in_(old)))
+                if left is not None:
+                    await scope.execute(delete(DataFileRow).where(DataFileRow.data_id == data))
+                    await scope.delete(left)
 
     async def _drop_staged(self, before: datetime) -> None:
         """Let go what was sent and not named; packed code stays sent while there is a run to be copied."""

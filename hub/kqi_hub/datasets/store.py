@@ -173,7 +173,7 @@ async def placed_files(scope: Scope, version: Version) -> list[Placed]:
 async def totals(scope: Scope, tenant: int, ids: Iterable[int]) -> dict[int, tuple[int, int]]:
     """Return id → (files, bytes) of those data of the tenant that exist in the scope."""
     query = select(DataRow.id, DataRow.files, DataRow.size).where(
-        DataRow.id.in_(list(ids)), DataRow.tenant_id == tenant
+        DataRow.id.in_(list(ids)), DataRow.tenant_id == tenant, DataRow.draft.is_(False)
     )
     return {data: (files, size) for data, files, size in (await scope.execute(query)).all()}
 

@@ -1,3 +1,3 @@
 """The newest revision of the schema, for who asks without the libraries that bring it about."""
 
-HEAD = "0009"
+HEAD = "0010"

@@ -18,7 +18,9 @@ from kqi_hub.environments import client_wheel, layer
 from kqi_hub.environments.installer import installed
 from kqi_hub.errors import Invalid
 from kqi_hub.settings import Settings, installer_environment
+from kqi_spawner.errors import UnknownImage
 from kqi_spawner.local.accounts import ensure_account
+from kqi_spawner.local.images import resolve
 
 DEFAULT = "default"
 DEFAULT_REQUIREMENTS = Path(__file__).parent / "default.txt"
@@ -41,6 +43,14 @@ def listed(settings: Settings) -> list[Named]:
     for folder in sorted(settings.environments.glob("*/environment.json")):
         found.append(Named(folder.parent.name, json.loads(folder.read_text("utf-8"))["python"]))
     return found
+
+
+def means(settings: Settings, image: str, name: str) -> bool:
+    """Return whether runs that ask for `image` get the environment of this name."""
+    try:
+        return resolve(image, settings.environments, fallback=settings.engine.fallback_image).name == name
+    except UnknownImage:
+        return False
 
 
 def ready(settings: Settings) -> bool:
@@ -93,12 +103,16 @@ def point(settings: Settings, name: str, python: Path) -> None:
 
 
 def remove(settings: Settings, name: str) -> None:
-    """Forget a name; what was built for it goes when no other name uses it."""
+    """Forget a name; what was built for it stays for work that uses it, until `clear`."""
     _check_name(name)
     folder = settings.environments / name
     if not folder.exists():
         raise Invalid("image_unknown", name=name)
     shutil.rmtree(folder)
+
+
+def clear(settings: Settings) -> None:
+    """Remove what was built and has no name any more. Nothing may be at work: it could use what it was started with."""
     used = {Path(named.python).parents[1] for named in listed(settings)}
     for built in (settings.environments / _BUILT).glob("*"):
         if built not in used and not built.name.startswith("."):

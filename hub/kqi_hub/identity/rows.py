@@ -126,6 +126,7 @@ class DeviceRow(Base):
     code_hash: Mapped[str] = mapped_column(Words(64), unique=True)
     user_code: Mapped[str] = mapped_column(Words(16), unique=True)
     client: Mapped[str] = mapped_column(Words(255))
+    address: Mapped[str] = mapped_column(Words(64), default="", index=True)  # the network it was begun from
     person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
     denied: Mapped[bool] = mapped_column(default=False)
     polled_at: Mapped[datetime | None]

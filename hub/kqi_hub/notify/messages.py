@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
@@ -25,6 +25,7 @@ class Event:
     title: str = ""
     tenant: str = ""
     reason: str = ""
+    explanations: Mapping[str, str] = field(default_factory=dict)  # language → what the reason means
     at: str = ""  # ISO 8601
     url: str = ""
 
@@ -34,6 +35,10 @@ class Event:
     @classmethod
     def from_json(cls, given: str) -> "Event":
         return cls(**json.loads(given))
+
+    def explanation(self, language: str) -> str:
+        """Return why it ended so, empty where there is nothing to say."""
+        return self.explanations.get(language) or self.explanations.get("en") or self.reason
 
 
 def sentence(event: Event, language: str) -> str:
@@ -49,13 +54,16 @@ def slack(event: Event, mention: str, language: str) -> bytes:
     """Return the message for an incoming webhook of Slack, and of what takes the same."""
     plain = _escaped(sentence(event, language))
     shown = f"<{event.url}|{plain}>" if event.url else plain
+    why = _escaped(event.explanation(language))
     colour = _COLOURS.get(event.phase, _OTHERWISE)
-    attachment = {"color": colour, "fallback": plain, "text": shown, "mrkdwn_in": ["text"]}
+    attachment = {"color": colour, "fallback": plain, "text": f"{shown}\n{why}".rstrip(), "mrkdwn_in": ["text"]}
     return json.dumps({"text": mention, "attachments": [attachment]}, ensure_ascii=False).encode()
 
 
-def webhook(event: Event) -> bytes:
-    return json.dumps({"event": "test" if event.phase == "test" else "run.ended", **asdict(event)}).encode()
+def webhook(event: Event, language: str) -> bytes:
+    told = {name: value for name, value in asdict(event).items() if name != "explanations"}
+    told["explanation"] = event.explanation(language)
+    return json.dumps({"event": "test" if event.phase == "test" else "run.ended", **told}).encode()
 
 
 def signature(key: str, timestamp: int, body: bytes) -> Mapping[str, str]:
@@ -66,8 +74,8 @@ def signature(key: str, timestamp: int, body: bytes) -> Mapping[str, str]:
 
 def mail(event: Event, to: str, sender: str, language: str) -> EmailMessage:
     said = " ".join(sentence(event, language).split())
-    lines = [said, *([event.reason] if event.reason else []), *([event.url] if event.url else [])]
-    return letter(said, "\n\n".join(lines), to, sender)
+    lines = (said, event.explanation(language), event.url)
+    return letter(said, "\n\n".join(line for line in lines if line), to, sender)
 
 
 def letter(subject: str, body: str, to: str, sender: str) -> EmailMessage:

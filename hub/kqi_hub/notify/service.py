@@ -91,7 +91,7 @@ class Notifications:
         if target.kind == "slack":
             body = messages.slack(event, target.mention, target.language)
         else:
-            body = messages.webhook(event)
+            body = messages.webhook(event, target.language)
             headers |= messages.signature(target.key or "", int(time.time()), body)
         answer = await self.outside.ask("POST", target.address, headers=headers, content=body)
         if not 200 <= answer.status < 300:

@@ -1,15 +1,17 @@
 """Tell a person of the end of their run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi.schema import Phase
 from kqi_hub.clock import now
+from kqi_hub.i18n.catalogue import LANGUAGES
 from kqi_hub.notify.messages import Event
 from kqi_hub.runs.model import Kind, Run
+from kqi_hub.runs.view import explanation
 
 
 class Sends(Protocol):
@@ -36,6 +38,7 @@ class Ends:
             title=run.title,
             tenant=run.tenant,
             reason=reason or "",
+            explanations={language: explanation(replace(run, reason=reason), language) for language in LANGUAGES},
             at=now().isoformat(),
             url=f"{self.url}/services/kqi/",
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from fastapi import Query
 from fastapi.responses import Response, StreamingResponse
@@ -71,8 +71,7 @@ def _register_outputs(routes: Routes, kind: Kind, base: str) -> None:
     async def get_output(call: Caller, number: Number, path: str, runs: Feature) -> Response:
         run = await store.one(call.scope, kind, number)
         file = beneath.open_file(runs.files.path(run.folder / "output"), path)
-        content = answers.Content(file=file, name=path.rsplit("/", 1)[-1], media_type=media_type(path))
-        return answers.respond(call.request, content)
+        return answers.respond(call.request, _content(file, path.rsplit("/", 1)[-1]))
 
     async def get_outputs_zip(call: Caller, number: Number, runs: Feature, path: Folder = "") -> Response:
         """Download the output, or a folder of it, as a zip."""
@@ -97,14 +96,14 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
         shown = [
             schema.Attachment(name=entry.name, size=entry.size, locked=_locked(run, entry.name))
             for entry in found
-            if entry.size is not None and not entry.name.endswith(".tmp")
+            if entry.size is not None and not beneath.unfinished(entry.name)
         ]
         return schema.Page(items=shown)
 
     async def get_attachment(call: Caller, number: Number, name: str, runs: Feature) -> Response:
         run = await store.one(call.scope, kind, number)
-        file = beneath.open_file(runs.files.path(run.folder / "attach"), _plain(name))
-        return answers.respond(call.request, answers.Content(file=file, name=name, media_type=media_type(name)))
+        file = beneath.open_file(runs.files.path(run.folder / "attach"), _finished(name))
+        return answers.respond(call.request, _content(file, name))
 
     async def put_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
         """Attach a file, also while the run is at work; one of that name is replaced."""
@@ -124,7 +123,7 @@ def _register_attachments(routes: Routes, kind: Kind, base: str) -> None:
     async def delete_attachment(call: Caller, number: Number, name: str, runs: Feature) -> None:
         await store.check_change(call.scope, kind, number)
         run = await store.one(call.scope, kind, number)
-        _check_unlocked(run, _plain(name))
+        _check_unlocked(run, _finished(name))
         beneath.remove_file(runs.files.path(run.folder / "attach"), name)
         await record(call.scope, run.tenant_id, "run.detach", f"{kind.value}/{number}", name=name)
 
@@ -178,6 +177,10 @@ async def _from(chunks: AsyncIterator[bytes], offset: int) -> AsyncIterator[byte
         offset = 0
 
 
+def _content(file: BinaryIO, name: str) -> answers.Content:
+    return answers.Content(file=file, name=name, media_type=media_type(name), etag=answers.version(file))
+
+
 def _entry(entry: beneath.Found) -> schema.OutputEntry:
     return schema.OutputEntry(name=entry.name, folder=entry.folder, size=entry.size, changed_at=entry.changed_at)
 
@@ -189,6 +192,13 @@ def _locked(run: Run, name: str) -> bool:
 def _plain(name: str) -> str:
     if len(name.encode("utf-8", "surrogatepass")) > 200 or name.startswith(".") or any(char < " " for char in name):
         raise Invalid("attachment_name_not_valid")
+    return name
+
+
+def _finished(name: str) -> str:
+    """Runs name files as they like; only what is still being written is nobody's yet."""
+    if beneath.unfinished(name):
+        raise NotFound("file", name)
     return name
 
 

@@ -6,6 +6,7 @@ also when a folder is swapped for a link in between. Links themselves are listed
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from kqi_hub.errors import Conflict, NotFound
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK an open of a named pipe that a run left behind would wait for ever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_TEMPORARY = re.compile(r"\.kqi-[0-9a-f]{16}\.tmp")
 # What lies deeper has no name that a program could open it by; a run can make it all the same.
 _LONGEST_PATH = 4096
 
@@ -130,7 +132,7 @@ def replacing(root: Path, name: str, *, owner: tuple[int, int] | None = None) ->
     if "/" in name or not parts(name):
         raise NotFound("file", name)
     with folder(root, "") as descriptor:
-        temporary = f".{secrets.token_hex(8)}.tmp"
+        temporary = f".kqi-{secrets.token_hex(8)}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         opened = os.open(temporary, flags, 0o644, dir_fd=descriptor)
         try:
@@ -144,6 +146,11 @@ def replacing(root: Path, name: str, *, owner: tuple[int, int] | None = None) ->
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=descriptor)
             raise
+
+
+def unfinished(name: str) -> bool:
+    """Tell whether a file of this name is one that `replacing` is still writing."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def flush(file: BinaryIO) -> None:

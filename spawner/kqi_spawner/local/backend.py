@@ -31,7 +31,7 @@ class LocalSettings:
     run_as: tuple[int, int] | None = None  # uid and gid; needed where the platform is root
     isolation: Isolation | None = None  # None: the strongest that works here
     tools: Path | None = None  # what workloads find at /kqi/tools, below `environments`
-    hidden: tuple[Path, ...] = ()  # further places that no workload may see: settings with secrets
+    hidden: tuple[Path, ...] = ()  # further folders and files that no workload may see: settings with secrets
     volumes: Mapping[str, Path] = field(default_factory=dict)  # folders of the machine that mounts may name
     fallback_image: str | None = None  # the environment that stands in for an image that is not known
     gpus: tuple[GpuKind, ...] | None = None  # None: ask the driver

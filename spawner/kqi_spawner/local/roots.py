@@ -60,6 +60,7 @@ def bubblewrap_arguments(view: View, place: Place) -> list[str]:
         words_ += ["--bind", str(place.folder / "tmp"), path]
     for path in view.hidden:
         words_ += ["--tmpfs", path]
+    words_ += [word for path in view.hidden_files for word in ("--ro-bind", os.devnull, path)]
     for bind in view.tools:
         words_ += ["--ro-bind-try", str(bind.source), bind.target]
     for bind in view.binds:
@@ -126,6 +127,7 @@ def _fstab(view: View, place: Place, new: Path, devices: Iterable[str]) -> list[
     private = place.folder / "tmp"
     lines += [_entry(private, f"{new}{path}", "none", "bind,X-mount.mkdir") for path in PRIVATE]
     lines += [_entry("tmpfs", f"{new}{path}", "tmpfs", "mode=0755,size=1m") for path in view.hidden]
+    lines += [_entry(os.devnull, f"{new}{path}", "none", "bind") for path in view.hidden_files]
     lines += [_entry(bind.source, f"{new}{bind.target}", "none", "rbind,ro,X-mount.mkdir") for bind in view.tools]
     for bind in view.binds:
         if bind.source.is_dir():

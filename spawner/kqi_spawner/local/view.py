@@ -37,6 +37,7 @@ class View:
         tuple[str, str], ...
     ] = ()  # (target, to): of the machine's top level, and links outside of all mounts
     hidden: tuple[str, ...] = ()  # covered by an empty folder
+    hidden_files: tuple[str, ...] = ()  # nothing can be read in them
     tools: tuple[Bind, ...] = ()  # the environment and what it was made from
     devices: tuple[str, ...] = ()  # of /dev
     binds: tuple[Bind, ...] = ()  # what the workload asked for: mounts and scratch folders, parents first
@@ -105,14 +106,13 @@ def view(workload: Workload, place: Place) -> View:
         (inside if _holder(target, binds) else outside).append((target, link.to))
     if place.offered is not None:
         outside.append(("/kqi/tools", str(place.offered)))
+    hidden = _reached(map(str, _outermost(place.hidden)), shown, PRIVATE)
+    files = sorted({os.path.realpath(path) for path in place.hidden if os.path.isfile(path)})
     return View(
         shown=shown,
         symlinks=(*symlinks, *outside),
-        hidden=tuple(
-            str(path)
-            for path in _outermost(place.hidden)
-            if _within(str(path), shown) and not _within(str(path), PRIVATE)
-        ),
+        hidden=hidden,
+        hidden_files=_reached(files, shown, (*PRIVATE, *hidden)),
         tools=tuple(Bind(source=path, target=str(path), access=Access.READ_ONLY) for path in _unseen(place, shown)),
         devices=_devices(bool(workload.resources.gpus)),
         binds=binds,
@@ -161,6 +161,11 @@ def _holder(target: str, binds: Iterable[Bind]) -> bool:
 
 def _within(path: str, folders: Iterable[str]) -> bool:
     return any(PurePosixPath(path).is_relative_to(folder) for folder in folders)
+
+
+def _reached(paths: Iterable[str], shown: Iterable[str], covered: Iterable[str]) -> tuple[str, ...]:
+    """Return those that a shown folder holds and nothing covers."""
+    return tuple(path for path in paths if _within(path, shown) and not _within(path, covered))
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

@@ -6,6 +6,8 @@ import hmac
 import json
 import socket
 import threading
+from email import message_from_bytes
+from email.policy import default
 from typing import Any
 
 import pytest
@@ -48,6 +50,28 @@ async def test_a_chat_a_webhook_and_a_mail_address_are_told_of_the_end(
     assert request.headers["x-kqi-signature"] == f"sha256={made}"
     await asyncio.to_thread(mail_server.wait)
     assert "To: alice@example.org" in mail_server.mails[0] and "From: kqi@example.org" in mail_server.mails[0]
+
+
+async def test_the_reason_is_told_in_the_words_of_the_reader(
+    alice: Caller, outside: HttpsServer, mail_server: SmtpServer
+) -> None:
+    await alice.patch("/me", {"language": "zh"})
+    for path, kind in (("/why-hook", "webhook"), ("/why-chat", "slack")):
+        outside.replies[path] = Reply()
+        await add(alice, outside.url + path, kind, events=["failed"])
+    await add(alice, "why@example.org", "email", events=["failed"])
+    before = len(outside.received)
+    run = await alice.train("exit 3")
+    await alice.ended(run["id"])
+    found = {one.path: json.loads(one.body) for one in (await asyncio.to_thread(outside.wait, before + 2))[before:]}
+    why = (await alice.get(f"/trainings/{run['id']}"))["explanation"]
+    assert "3" in why and why != "exit_code"
+    assert found["/why-hook"]["explanation"] == why and found["/why-hook"]["reason"] == "exit_code"
+    assert "explanations" not in found["/why-hook"]
+    assert found["/why-chat"]["attachments"][0]["text"].endswith(why)
+    sent = await asyncio.to_thread(mail_server.wait_for, "why@example.org")
+    body = message_from_bytes(sent.encode(), policy=default).get_content()
+    assert why in body and "exit_code" not in body
 
 
 async def test_only_the_ends_that_one_wants_to_hear_of_are_told(

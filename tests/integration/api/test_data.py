@@ -114,6 +114,21 @@ async def test_names_in_a_data_are_unique_and_no_file_is_also_a_folder(alice: Ca
     assert changed["files"] == 1
 
 
+async def test_data_in_several_requests_is_there_with_its_last_files_and_not_before(alice: Caller) -> None:
+    files = await alice.upload({f"f/{number}": str(number).encode() for number in range(6)})
+    data = await alice.post("/data", {"name": "d", "tags": ["later"], "files": files[:2], "more": True})
+    place = f"/data/{data['id']}"
+    await alice.post(f"{place}/files", {"files": files[2:4], "more": True}, 200)
+    for path in (place, f"{place}/files", f"{place}/content/f/0", f"{place}/preview/f/0", f"{place}/archive.zip"):
+        await alice.get(path, 404)
+    await alice.post(f"{place}/shares", {"tenant": alice.tenant}, 404)
+    assert (await alice.get("/data"))["items"] == [] and (await alice.get("/tags"))["items"] == []
+    await alice.post("/datasets", {"name": "s", "entries": {"flat": [data["id"]]}}, 422)
+    whole = await alice.post(f"{place}/files", {"files": files[4:]}, 200)
+    assert whole["files"] == 6 and [item["id"] for item in (await alice.get("/data"))["items"]] == [data["id"]]
+    assert len((await alice.get(f"{place}/files"))["items"]) == 6 and (await alice.get("/tags"))["items"] == ["later"]
+
+
 async def test_data_of_a_used_dataset_keeps_its_files_but_not_its_name(alice: Caller) -> None:
     data = await alice.data({"f": b"x"})
     dataset = await alice.dataset({"flat": [data["id"]]})

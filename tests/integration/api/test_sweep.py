@@ -110,6 +110,17 @@ async def test_an_upload_that_nobody_touched_for_a_day_is_dropped(alice: Caller,
     assert (await alice.post(f"/uploads/{again['id']}/complete", status=200))["complete"]
 
 
+async def test_a_data_whose_last_files_did_not_come_within_a_day_is_dropped(alice: Caller, service: Running) -> None:
+    first, last = await alice.upload({"a": os.urandom(9), "b": b"b"})
+    data = await alice.post("/data", {"name": "d", "files": [first], "more": True})
+    place = f"/data/{data['id']}/files"
+    await swept(service, hours=23)
+    await alice.post(place, {"files": [last], "more": True}, 200)
+    await swept(service, hours=25)
+    await alice.post(place, {"files": [last]}, 404)
+    assert not Blobs(Store(service.settings.store)).path(first["sha256"]).exists()
+
+
 async def test_an_upload_that_goes_on_is_kept(alice: Caller, service: Running) -> None:
     content = os.urandom(2 * PART)
     upload = (await begun(alice, content))["id"]

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from sqlalchemy import delete, select, update
 
+from kqi_hub.accounts import devices
 from kqi_hub.identity import people
 from kqi_hub.identity.policy import RUN_TOKEN
 from kqi_hub.identity.rows import MembershipRow, PersonRow, TenantRow, TokenRow
@@ -153,6 +154,18 @@ async def test_code_in_a_run_changes_what_is_its_persons_and_nothing_of_the_othe
         for place in ("/notifications", "/credentials", "/tokens", "/ssh-keys"):
             assert (await program.get(place, 403))["code"] == "not_permitted"
     await alice.post(f"/trainings/{run}/stop", {"mode": "kill"}, 200)
+
+
+async def test_who_begins_many_sign_ins_keeps_nobody_else_from_it(service: Running) -> None:
+    place = f"{service.url}/services/kqi/api/v1/device"
+    flood = httpx.AsyncHTTPTransport(local_address="127.0.0.9")
+    async with httpx.AsyncClient(transport=flood) as flooder, httpx.AsyncClient() as other:
+        for _ in range(devices.MOST_OF_ADDRESS):
+            assert (await flooder.post(place, json={"client": "flood"})).status_code == 200
+        refused = await flooder.post(place, json={"client": "flood"})
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await other.post(place, json={"client": "laptop"})).status_code == 200
 
 
 async def _at_work(alice: Caller) -> tuple[int, str]:

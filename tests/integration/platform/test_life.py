@@ -251,6 +251,48 @@ def test_users_and_images_are_administered_by_command(platform: Platform, tmp_pa
     assert done.returncode == 1 and "broken" not in platform.command("image", "list").stdout
 
 
+def test_a_service_is_installed_for_an_ordinary_account(tmp_path: Path) -> None:
+    # Root in a user namespace without a map is nobody in particular, and still reads this checkout.
+    words = ["unshare", "--user"] if os.geteuid() == 0 else []
+    words += [str(PROGRAM), "install-service", "--state", str(tmp_path / "100% mine")]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    unit = tmp_path / ".config" / "systemd" / "user" / "kqi-hub.service"
+    assert str(unit) in done.stdout and "loginctl enable-linger" in done.stdout and "systemctl --user" in done.stdout
+    text = unit.read_text()
+    assert "KillMode=process" in text and "WantedBy=default.target" in text and "network-online" not in text
+    assert f'--state "{tmp_path}/100%% mine"' in text
+    if shutil.which("systemd-analyze"):
+        checked = subprocess.run(
+            ["systemd-analyze", "verify", "--user", unit], capture_output=True, text=True, check=False
+        )
+        assert "kqi-hub.service" not in checked.stderr, checked.stderr
+
+
+def test_an_environment_that_work_uses_is_removed_only_by_force_and_the_work_goes_on(platform: Platform) -> None:
+    for name in ("mine", "spare"):
+        platform.command("image", "add", name, "--python", "/usr/bin/python3")
+    replaced = platform.state / "environments" / ".built" / "replaced"
+    replaced.mkdir(parents=True)
+    with platform.client("alice") as client:
+        body = {"command": "echo ready; sleep 600", "image": "registry.example.org/mine:1", "grace_s": 1}
+        run = client.post("/trainings", json=body).json()
+        place = f"/trainings/{run['id']}"
+        wait_for(client, place, "running")
+        done = platform.command("image", "remove", "mine", check=False)
+        assert done.returncode == 1 and f"training/{run['id']}" in done.stderr and "--force" in done.stderr
+        assert "mine" in platform.command("image", "list").stdout
+        platform.command("image", "remove", "mine", "--force")
+        assert "mine" not in platform.command("image", "list").stdout and replaced.exists()
+        assert client.get(place).json()["phase"] == "running"
+        client.post(f"{place}/stop", json={"mode": "kill"})
+        wait_for(client, place, "killed")
+        for other in client.get("/trainings").json()["items"]:
+            wait_for(client, f"/trainings/{other['id']}", "completed", "failed", "canceled", "killed")
+    platform.command("image", "remove", "spare")
+    assert not replaced.exists()
+
+
 def test_the_configuration_is_shown_with_what_it_means_and_without_secrets(platform: Platform) -> None:
     shown = platform.command("check-config").stdout
     assert "kept apart" in shown or "no isolation" in shown

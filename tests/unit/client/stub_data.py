@@ -155,13 +155,16 @@ def data(api: FastAPI, stub: Stub) -> None:  # noqa: C901 - a table of routes
                 id=data_id, tenant=tenant, name=body.name, memo=body.memo, tags=body.tags, files=0, bytes=0,
                 frozen=False, created_by="hanako", created_at=NOW, changed_at=NOW,
             )  # fmt: skip
+            if body.more:
+                stub.drafts.add(data_id)
             return _refresh(stub, data_id)
 
         return once(stub, request, make)
 
     @api.get(f"{API}/data")
     def index(q: str = "", tag: str | None = None, limit: int = 50, cursor: str | None = None) -> Any:
-        found = [item for item in stub.data.values() if q in item.name and (tag is None or tag in item.tags)]
+        seen = [item for number, item in stub.data.items() if number not in stub.drafts]
+        found = [item for item in seen if q in item.name and (tag is None or tag in item.tags)]
         return page(found[::-1], limit, cursor)
 
     @api.get(f"{API}/tags")
@@ -170,7 +173,7 @@ def data(api: FastAPI, stub: Stub) -> None:  # noqa: C901 - a table of routes
 
     @api.get(f"{API}/data/{{data_id}}")
     def get(data_id: int) -> Any:
-        return find_data(stub, data_id)
+        return find_data(stub, -1 if data_id in stub.drafts else data_id)
 
     @api.patch(f"{API}/data/{{data_id}}")
     def edit(data_id: int, body: schema.ChangeData) -> Any:
@@ -196,6 +199,8 @@ def data(api: FastAPI, stub: Stub) -> None:  # noqa: C901 - a table of routes
     @api.post(f"{API}/data/{{data_id}}/files")
     def add(data_id: int, body: schema.AddFiles) -> Any:
         _take(stub, find_data(stub, data_id).id, body.files)
+        if not body.more:
+            stub.drafts.discard(data_id)
         return _refresh(stub, data_id)
 
     @api.post(f"{API}/data/{{data_id}}/files/remove")

@@ -149,7 +149,7 @@ def run_files(api: FastAPI, stub: Stub, root: str) -> None:
                 name=name,
                 folder=name not in below,
                 size=len(stub.outputs[run_id][f"{path}/{name}".lstrip("/")]) if name in below else None,
-                changed_at=NOW,
+                changed_at=stub.written.get((run_id, f"{path}/{name}".lstrip("/")), NOW),
             )
             for name in sorted(sizes)
         ]

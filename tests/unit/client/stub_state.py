@@ -40,11 +40,13 @@ class Stub:
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, dict[str, Any]] = {}
         self.data: dict[int, schema.Data] = {}
+        self.drafts: set[int] = set()
         self.files: dict[int, dict[str, str]] = {}
         self.datasets: dict[int, list[schema.Dataset]] = {}
         self.runs: dict[int, schema.Run] = {}
         self.logs: dict[int, bytes] = {}
         self.outputs: dict[int, dict[str, bytes]] = {}
+        self.written: dict[tuple[int, str], datetime] = {}  # when an output was, if not `NOW`
         self.attachments: dict[int, dict[str, bytes]] = {}
         self.tokens: dict[int, schema.Token] = {}
         self.keys: dict[str, Any] = {}

@@ -177,6 +177,19 @@ def test_ctrl_c_leaves_the_training_running(shell: Shell, stub: Stub) -> None:
 
 
 @pytest.mark.skipif(Naming.here() is Naming.WINDOWS, reason="sends a signal as a terminal of POSIX does")
+def test_an_upload_says_which_links_it_left_out(shell: Shell, stub: Stub) -> None:
+    (shell.folder / "in").mkdir()
+    (shell.folder / "other").mkdir()
+    (shell.folder / "other" / "f").write_text("f")
+    (shell.folder / "in" / "link").symlink_to(shell.folder / "other")
+    ended = shell("data", "upload", "in", "--json")
+    assert ended.json["left_out"] == [str(Path("in", "link"))] and ended.json["files"] == 0
+    assert str(Path("in", "link")) in ended.err and "--follow-links" in ended.err
+    followed = shell("data", "add", str(ended.json["id"]), "in", "--follow-links", "--json")
+    assert followed.json["left_out"] == [] and not followed.err
+    assert stub.files[1].keys() == {"link/f"}
+
+
 def test_ctrl_c_in_an_upload_says_so_at_once(shell: Shell, stub: Stub) -> None:
     (shell.folder / "a").write_text("a")
     fault = Fault("POST", "/uploads/batch", "hold")

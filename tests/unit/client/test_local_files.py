@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kqi.client.errors import BadFile
-from kqi.client.local_files import LocalFile, plan, scan, tar, tar_size
+from kqi.client.local_files import LocalFile, Taking, plan, scan, tar, tar_size
 from kqi.client.uploading import MOST_PARTS, part_size
 from kqi.schema import BATCH_BYTES, BATCH_FILES, PART_SIZE, SMALL_FILE
 
@@ -54,6 +54,35 @@ def test_a_folder_gives_its_content_and_a_file_its_name(tmp_path: Path) -> None:
     (tmp_path / "set" / "a").write_text("a")
     (tmp_path / "c").write_text("c")
     assert [file.path for file in scan([tmp_path / "set", tmp_path / "c"])] == ["a", "sub/b", "c"]
+
+
+def linked(tmp_path: Path) -> Path:
+    """A folder with a link to a file, one to a folder, one to nothing, and two that lead round in a circle."""
+    folder, other = tmp_path / "in", tmp_path / "other"
+    for place in (folder, other):
+        (place / "sub").mkdir(parents=True)
+    (other / "sub" / "f").write_text("f")
+    (folder / "to file").symlink_to(other / "sub" / "f")
+    (folder / "to folder").symlink_to(other)
+    (folder / "to nothing").symlink_to(tmp_path / "nothing")
+    (folder / "sub" / "up").symlink_to(folder)
+    (other / "back").symlink_to(folder)
+    return folder
+
+
+def test_links_to_folders_are_left_out_and_told(tmp_path: Path) -> None:
+    folder, told = linked(tmp_path), list[Path]()
+    assert [file.path for file in scan([folder], Taking(left_out=told.append))] == ["to file"]
+    assert told == [folder / "to nothing", folder / "sub" / "up", folder / "to folder"]
+    with pytest.warns(UserWarning, match="to folder"):
+        scan([folder])
+
+
+def test_links_to_folders_are_followed_on_demand_and_never_round_in_a_circle(tmp_path: Path) -> None:
+    folder, told = linked(tmp_path), list[Path]()
+    found = scan([folder], Taking(follow_links=True, left_out=told.append))
+    assert [file.path for file in found] == ["to file", "to folder/sub/f"]
+    assert told == [folder / "to nothing", folder / "sub" / "up", folder / "to folder" / "back"]
 
 
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """Runs: following, waiting, outputs, attachments."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import kqi
-from kqi.client.errors import BadFile, Conflict, NotFound
+from kqi.client.errors import BadFile, Conflict, ConnectionFailed, NotFound
+from kqi.client.runs import TrainingGroup
 from kqi.schema import CopyTraining, CreateNotebook, CreateTraining, Phase, StopMode
 
+from .instant import InstantDriver
 from .stub import TOKEN, Fault, Stub
+from .stub_state import NOW
 
 HOLD = CreateTraining(title="held", command="hold")
 
@@ -54,6 +60,54 @@ def test_outputs_come_with_their_folders(client: kqi.Client, stub: Stub, tmp_pat
     found = {place.relative_to(tmp_path).as_posix(): place.read_bytes() for place in places}
     assert found == stub.outputs[run.id]
     assert client.trainings.archive(run.id, tmp_path / "all.zip").read_bytes()[:2] == b"PK"
+
+
+def driven(stub: Stub, losses: Sequence[str | int | None]) -> tuple[TrainingGroup[Any], InstantDriver]:
+    driver = InstantDriver(stub, iter(losses))
+    return TrainingGroup(driver, None), driver
+
+
+def asked(driver: InstantDriver) -> list[str | None]:
+    """Return the ranges of the contents that were asked for."""
+    return [request.headers.get("Range") for request in driver.requests if "/content/" in request.path]
+
+
+def made(stub: Stub, content: bytes) -> int:
+    run = TrainingGroup(InstantDriver(stub), None).create(CreateTraining(title="a", command="print"))
+    stub.outputs[run.id] = {"f": content}
+    return run.id
+
+
+def test_outputs_that_are_there_are_not_brought_again(stub: Stub, tmp_path: Path) -> None:
+    run = made(stub, b"first")
+    driven(stub, [])[0].download(run, tmp_path)
+    trainings, driver = driven(stub, [])
+    trainings.download(run, tmp_path)
+    assert asked(driver) == []
+    stub.outputs[run]["f"], stub.written[run, "f"] = b"other", NOW + timedelta(seconds=1)
+    trainings.download(run, tmp_path)
+    assert asked(driver) == [None] and (tmp_path / "f").read_bytes() == b"other"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+
+
+def test_an_output_that_was_cut_goes_on_in_the_next_process(stub: Stub, tmp_path: Path) -> None:
+    run = made(stub, bytes(range(256)) * 32)
+    with pytest.raises(ConnectionFailed):
+        driven(stub, [None, 3000, *[0] * 100])[0].download(run, tmp_path)
+    assert not (tmp_path / "f").exists()
+    trainings, driver = driven(stub, [])
+    trainings.download(run, tmp_path)
+    assert asked(driver) == ["bytes=3000-"] and (tmp_path / "f").read_bytes() == stub.outputs[run]["f"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+
+
+def test_pieces_of_an_output_that_has_changed_are_let_go(stub: Stub, tmp_path: Path) -> None:
+    run = made(stub, b"first" * 1000)
+    with pytest.raises(ConnectionFailed):
+        driven(stub, [None, 3000, *[0] * 100])[0].download(run, tmp_path)
+    stub.outputs[run]["f"] = b"other" * 1000
+    driven(stub, [])[0].download(run, tmp_path)
+    assert (tmp_path / "f").read_bytes() == b"other" * 1000
 
 
 def test_an_attachment_goes_and_comes(client: kqi.Client, tmp_path: Path) -> None:

@@ -89,6 +89,24 @@ def test_what_the_store_has_is_not_sent_again(client: kqi.Client, stub: Stub, tm
     assert held(stub, again.id)["b"] == b"same"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a kill without warning is tested where there is one")
+def test_a_kill_between_two_requests_for_one_data_leaves_none(stub: Stub, shell: Shell) -> None:
+    files = {str(number): b"" for number in range(BATCH_FILES + 5)}
+    folder_with(shell.folder / "many", files)
+    fault = Fault("POST", "/data/.*/files", "hold")
+    stub.faults.append(fault)
+    process = shell.start("data", "upload", "many")
+    assert fault.held.wait(60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    fault.released.set()
+    assert shell("data", "list", "--json").json == []
+    made = shell("data", "upload", "many", "--json")
+    assert made.code == 0, made.err
+    (seen,) = shell("data", "list", "--json").json
+    assert (seen["id"], seen["files"]) == (made.json["id"], len(files))
+
+
 FILES = {"big": noise(2 * PART_SIZE + 1, 1), "other": noise(SMALL_FILE + 1, 2), "small": b"s"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kqi_hub.engine import kubernetes_settings
+from kqi_hub.engine import kubernetes_settings, secret_files
 from kqi_hub.errors import ConfigError
 from kqi_hub.i18n import text
 from kqi_hub.settings import load
@@ -124,3 +124,20 @@ def test_root_needs_a_namespace_of_its_own() -> None:
     with pytest.raises(ConfigError) as refused:
         told(_SAID, root=None)
     assert "root.namespace" in text(refused.value.code, "ja", refused.value.params)
+
+
+def test_what_the_configuration_names_as_secret_is_hidden_from_runs(tmp_path: Path) -> None:
+    config, password, key = tmp_path / "kqi-hub.toml", tmp_path / "ldap-password", tmp_path / "client-key"
+    for secret in (password, key):
+        secret.touch(mode=0o600)
+    authorities = tmp_path / "ca.pem"
+    authorities.touch(mode=0o644)
+    config.write_text(
+        f'server = {{tls_cert = "/etc/lab/cert.pem", tls_key = "/etc/lab/key.pem"}}\n'
+        f'database = {{url = "postgresql://kqi@db/kqi", password_file = "/etc/lab/database"}}\n'
+        f'smtp = {{host = "mail", sender = "kqi@example.org", password_file = "/etc/lab/mail"}}\n'
+        f'[traits.LdapTraits]\nlookup_dn_search_password_file = "{password}"\nca_file = "{authorities}"\n'
+        f'tls_kwargs = {{local_private_key_file = "{key}"}}\nuser_search_base = "/not/a/file"\n'
+    )
+    named = {str(path) for path in secret_files(load(config, {}, state=str(tmp_path / "state")))}
+    assert named == {str(config), "/etc/lab/key.pem", "/etc/lab/database", "/etc/lab/mail", str(password), str(key)}
