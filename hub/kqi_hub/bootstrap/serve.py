@@ -13,6 +13,7 @@ from kqi_hub.runs.launcher import HubLauncher
 from kqi_hub.runtime import Runtime, kept_secret
 from kqi_hub.settings import Settings
 from kqi_hub.vault import Vault, rotate
+from kqi_hub.web.app import KEEP_ALIVE_S
 from kqi_hub.web.hub_session import HubSession
 
 
@@ -44,6 +45,7 @@ async def _serve(settings: Settings, runtime: Runtime) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEEP_ALIVE_S,
         proxy_headers=True,
         forwarded_allow_ips=list(runtime.forwarded_by),
     )

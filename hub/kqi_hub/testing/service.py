@@ -19,6 +19,7 @@ from kqi_hub.identity import people, tokens
 from kqi_hub.runs.model import Run
 from kqi_hub.settings import Settings
 from kqi_hub.supervisor.state import migrate_database
+from kqi_hub.web.app import KEEP_ALIVE_S
 from kqi_hub.web.hub_session import HubSession
 from kqi_spawner.backend import ExecutionBackend
 from kqi_spawner.workload import Secret
@@ -122,7 +123,9 @@ async def running(
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", settings.server.port))
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    config = uvicorn.Config(app, log_config=None, access_log=False)
+    config.timeout_graceful_shutdown, config.timeout_keep_alive = 1, KEEP_ALIVE_S
+    server = _Server(config)
     task = asyncio.create_task(server.serve([listening]))
     try:
         await server.up.wait()

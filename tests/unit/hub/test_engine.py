@@ -12,6 +12,7 @@ from kqi_hub.errors import ConfigError
 from kqi_hub.i18n import text
 from kqi_hub.settings import load
 from kqi_spawner.kubernetes.settings import Cards, Claim, KubernetesSettings, Space, Toleration, Who
+from kqi_spawner.status import Capacity, GpuKind
 
 _SAID = """
 [engine]
@@ -49,6 +50,10 @@ resource = "nvidia.com/mig-1g.10gb"
 node_selector = {gpu = "a100"}
 tolerations = [{key = "nvidia.com/gpu"}]
 memory_mib = 10240
+[kubernetes.capacity]
+cpu = 64
+memory_gb = 256.5
+gpus = {a100 = 2}
 [kubernetes.root]
 namespace = "lab-root"
 claim = "lab-store"
@@ -76,6 +81,9 @@ _TOLD = {
     "pod_labels": {"example.org/cost-centre": "7"},
     "pod_annotations": {"example.org/mesh": "off"},
     "tolerations": (Toleration(key="work", value="kqi", effect="NoSchedule"),),
+    "capacity": Capacity(
+        cpu_milli=64_000, memory_mib=262_656, gpus=(GpuKind(name="a100", indexes=(0, 1), memory_mib=10240),)
+    ),
     "cards": {
         "a100": Cards(
             resource="nvidia.com/mig-1g.10gb",
@@ -112,6 +120,7 @@ def test_every_word_on_the_cluster_reaches_the_engine() -> None:
         ("priority", "high"),
         ("who", {"robotics": "king"}),
         ("accounts", {"hanako": [0, 0]}),
+        ("capacity", {"cpu": 0, "memory_gb": 1}),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(key: str, value: object) -> None:
