@@ -17,6 +17,7 @@ from kqi_hub.settings import Settings, installer_environment
 
 _PACKAGE = Path(__file__).parent / "proxy"
 _OLDEST_NODE = 20
+_KEEP_ALIVE_MS = 75_000  # longer than programs leave a connection alone, else one is closed just as it is used again
 _LINE = re.compile(r"\S+Z \[ConfigProxy\] (.*)")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")  # it colours its words where `CI` is set, even into a pipe
 # Without a hub there are no routes: pages that are open somewhere ask on and on, ten lines of log each time.
@@ -84,7 +85,7 @@ def command(settings: Settings, runtime: Runtime, node: Node, script: Path) -> l
     words += ["--api-ip", "127.0.0.1", "--api-port", port, "--error-target", f"{runtime.hub_url}/error"]
     if server.tls_cert and server.tls_key:
         words += ["--ssl-cert", str(server.tls_cert), "--ssl-key", str(server.tls_key)]
-    return [*words, "--log-level", "warn"]
+    return [*words, "--keep-alive-timeout", str(_KEEP_ALIVE_MS), "--log-level", "warn"]
 
 
 async def _npm(node: Node, folder: Path) -> None:

@@ -22,8 +22,8 @@ MAX_BODY = 64 * 2**20
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-# Longer than any client keeps a connection that it does not use: else one is closed just as the next request is sent.
-KEEP_ALIVE_S = 75
+# As the hub has it: longer than proxy and clients leave a connection alone, else one is closed just as it is used again.
+KEEP_ALIVE_S = 3600
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
