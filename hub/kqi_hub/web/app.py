@@ -22,7 +22,7 @@ MAX_BODY = 64 * 2**20
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-# As the hub has it: longer than proxy and clients leave a connection alone, else one is closed just as it is used again.
+# As the hub has it: longer than others leave a connection alone, else one is closed just as it is used again.
 KEEP_ALIVE_S = 3600
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
