@@ -109,11 +109,9 @@ async def list_dataset_files(
     cursor: Cursor = None,
 ) -> schema.Page[schema.DatasetFile]:
     """List where each file lies under `/kqi/input`."""
-    found = await store.placed_files(call.scope, await datasets.version(call.scope, dataset_id, version))
-    after = paging.text_after(cursor)
-    ordered = sorted((file for file in found if after is None or file.path > after), key=lambda file: file.path)
+    found = await datasets.version(call.scope, dataset_id, version)
     return paging.page(
-        ordered[: limit + 1],
+        await store.files_page(call.scope, found, after=paging.text_after(cursor), limit=limit + 1),
         limit,
         lambda file: file.path,
         lambda file: schema.DatasetFile(path=file.path, data=file.data, size=file.size, sha256=file.sha256),

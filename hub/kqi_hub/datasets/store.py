@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.data.store import DataFileRow, DataRow
-from kqi_hub.datasets.layout import Placed, placed
+from kqi_hub.datasets.layout import Placed, folder, placed
 from kqi_hub.datasets.model import Dataset, Layout, Version
 from kqi_hub.db.base import Base, TenantOwned, Words
 from kqi_hub.db.scope import Scope, TenantScope
@@ -168,6 +168,23 @@ async def placed_files(scope: Scope, version: Version) -> list[Placed]:
     for data, path, sha256, size in (await scope.execute(query)).all():
         files.setdefault(data, []).append((path, sha256, size))
     return placed(version, files)
+
+
+async def files_page(scope: Scope, version: Version, *, after: str | None, limit: int) -> list[Placed]:
+    """Return up to `limit` files in the order of their paths, at the cost of a page, not of the dataset."""
+    folders = sorted((f"{folder(split, data)}/", data) for split, ids in version.entries.items() for data in ids)
+    found: list[Placed] = []
+    for place, data in folders:
+        if after is not None and place < after and not after.startswith(place):
+            continue
+        query = select(DataFileRow.path, DataFileRow.sha256, DataFileRow.size).where(DataFileRow.data_id == data)
+        if after is not None and after.startswith(place):
+            query = query.where(DataFileRow.path > after.removeprefix(place))
+        rows = (await scope.execute(query.order_by(DataFileRow.path).limit(limit - len(found)))).all()
+        found += [Placed(f"{place}{path}", data, sha256, size) for path, sha256, size in rows]
+        if len(found) == limit:
+            break
+    return found
 
 
 async def totals(scope: Scope, tenant: int, ids: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -104,6 +104,25 @@ async def test_files_that_come_to_data_or_go_are_seen_by_the_next_run(alice: Cal
     assert refused["code"] == "data_frozen"
 
 
+async def test_files_are_paged_in_the_order_of_their_paths(alice: Caller) -> None:
+    names = ("a", "a-b", "ab/c", "a.b", "é", "Z", "z/日本", "\U0001f600")
+    many = [await alice.data({name: b"x" for name in names[: count + 1]}) for count in range(len(names))]
+    several = [data["id"] for data in many]
+    for entries in ({"flat": several}, {"training": several[::2], "testing": several[1::2]}):
+        place = f"/datasets/{(await alice.dataset(entries))['id']}/files"
+        whole = [file["path"] for file in (await alice.get(place, params={"limit": 1000}))["items"]]
+        assert whole == sorted(whole) and len(whole) == sum(range(1, len(names) + 1))
+        paged: list[str] = []
+        more: dict[str, str] = {}
+        while True:
+            page = await alice.get(place, params={"limit": 3, **more})
+            paged += [file["path"] for file in page["items"]]
+            if not page["next"]:
+                break
+            more = {"cursor": page["next"]}
+        assert paged == whole
+
+
 async def stopped_notebook(caller: Caller, dataset: int) -> int:
     notebook = await caller.post("/notebooks", {"dataset": {"id": dataset}})
     await caller.post(f"/notebooks/{notebook['id']}/stop", {"mode": "kill"}, 200)
