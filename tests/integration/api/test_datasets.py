@@ -108,7 +108,7 @@ async def test_files_are_paged_in_the_order_of_their_paths(alice: Caller) -> Non
     names = ("a", "a-b", "ab/c", "a.b", "é", "Z", "z/日本", "\U0001f600")
     many = [await alice.data({name: b"x" for name in names[: count + 1]}) for count in range(len(names))]
     several = [data["id"] for data in many]
-    for entries in ({"flat": several}, {"training": several[::2], "testing": several[1::2]}):
+    for entries in ({"flat": several}, {"splits": {"training": several[::2], "testing": several[1::2]}}):
         place = f"/datasets/{(await alice.dataset(entries))['id']}/files"
         whole = [file["path"] for file in (await alice.get(place, params={"limit": 1000}))["items"]]
         assert whole == sorted(whole) and len(whole) == sum(range(1, len(names) + 1))
