@@ -28,7 +28,9 @@ _PASSWORD = secrets.token_hex(16)
 def closed(cluster: Cluster) -> Iterator[Cluster]:
     """A cluster beside which a registry is open to alice alone."""
     room = cluster.control.room
-    archive = images.write(replace(busybox(), reference=_IMAGE), cluster.folder / "tools.tar")
+    # Not the image of the other tests: a kubelet asks for credentials by what an image holds, whatever it is called.
+    own = replace(busybox(), reference=_IMAGE, files={**busybox().files, "etc/closed": Path(__file__)})
+    archive = images.write(own, cluster.folder / "tools.tar")
     words = (sys.executable, Path(registry.__file__), OUTSIDE, 5000, archive, "alice", _PASSWORD)
     room.spawn("registry", *words)
     looked = (sys.executable, "-c", f"import socket; socket.create_connection(('{OUTSIDE}', 5000)); print('up')")
