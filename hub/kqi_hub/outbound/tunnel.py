@@ -69,7 +69,7 @@ class Way:
             except Forbidden:
                 tunnel.refused.append(asked[0])
                 return await _answer(writer, _FORBIDDEN)
-            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 return await _answer(writer, _UNREACHABLE)
             with contextlib.closing(far[1]):
                 await _answer(writer, _DONE)
@@ -126,7 +126,7 @@ async def _by_proxy(proxy: str, host: str, port: int) -> Ends:
     try:
         writer.write(f"{words}\r\n".encode())
         answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.split(b" ", 2)[1].startswith(b"2"):
+        if not answer.partition(b" ")[2].startswith(b"2"):
             raise ConnectionError(answer.partition(b"\r")[0].decode("latin-1"))
     except BaseException:
         writer.close()

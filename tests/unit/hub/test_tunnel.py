@@ -149,7 +149,8 @@ async def test_a_submodule_leads_no_further(site: Site) -> None:
 async def test_a_server_that_is_not_there_is_told_as_before(site: Site) -> None:
     with closing(socket.create_server((_OPEN, 0))) as free:
         port = free.getsockname()[1]
-    for url in (f"http://{_OPEN}:{port}/code", f"git://{_OPEN}:{port}/code", "https://no.such.example.invalid/code"):
+    nowhere = ("https://no.such.example.invalid/code", f"https://{'a' * 70}.example.invalid/code")
+    for url in (f"http://{_OPEN}:{port}/code", f"git://{_OPEN}:{port}/code", *nowhere):
         assert (await refused(asking(site.folder), url)).code == "git_failed"
 
 
