@@ -1,6 +1,8 @@
 """git goes only where its address, redirects, submodules and protocols may lead."""
 
 import asyncio
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -89,7 +91,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         words = ["git", "daemon", "--export-all", f"--base-path={tmp_path}", f"--listen={_OPEN}", f"--port={port}"]
         daemon = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
         kept.callback(daemon.wait)
-        kept.callback(daemon.kill)
+        kept.callback(os.killpg, daemon.pid, signal.SIGKILL)  # git has a child that is the daemon
         while True:
             try:
                 socket.create_connection((_OPEN, port)).close()
