@@ -16,7 +16,7 @@ def for_a_directory(password: Secret) -> str:
 
     Salted SHA-1 is what every directory server checks without a module; of 100 random bits it gives nothing away.
     """
-    # Of an extra of the hub that only those who export people need.
+    # Of what only a site with a directory loads.
     from ldap3 import HASHED_SALTED_SHA  # noqa: PLC0415
     from ldap3.utils.hashed import hashed  # noqa: PLC0415
 

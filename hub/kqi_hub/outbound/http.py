@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 import httpcore
 
 from kqi_hub.errors import Invalid
 from kqi_hub.outbound import trust
 from kqi_hub.outbound.addresses import Forbidden, Reach, networks
+from kqi_hub.outbound.proxy import proxy_for
 from kqi_hub.settings_outside import Outbound
 
 
@@ -42,8 +42,7 @@ class Outside:
 
     def __init__(self, settings: Outbound, proxies: Mapping[str, str]) -> None:
         self._settings = settings
-        self._proxy = proxies.get("https_proxy", "")
-        self._without_proxy = proxies.get("no_proxy", "")
+        self._proxies = proxies
         self._reach = Reach(networks(settings.private_networks), networks(settings.closed_networks))
         self._trust: ssl.SSLContext | None = None
 
@@ -87,11 +86,12 @@ class Outside:
 
     async def _pool(self, trusted: ssl.SSLContext, host: str) -> httpcore.AsyncConnectionPool:
         checked = _Checked(self._reach)
-        if not self._proxy or proxy_bypass_environment(host, {"no": self._without_proxy}):
+        proxy = proxy_for(host, self._proxies)
+        if not proxy:
             return httpcore.AsyncConnectionPool(trusted, network_backend=checked)
         with contextlib.suppress(socket.gaierror):
             await self._reach.addresses(host, 443)
-        place, name = urlsplit(self._proxy), host_of(self._proxy)
+        place, name = urlsplit(proxy), host_of(proxy)
         auth = (unquote(place.username), unquote(place.password or "")) if place.username else None
         address = f"{place.scheme}://{f'[{name}]' if ':' in name else name}:{place.port or 80}"
         return httpcore.AsyncHTTPProxy(address, ssl_context=trusted, proxy_auth=auth)

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 from kqi_hub.outbound.addresses import Forbidden, Reach
+from kqi_hub.outbound.proxy import proxy_for
 
 _CONNECT_S = 30.0
 _VERSION, _NO_PASSWORD, _CONNECT, _NAME, _IPV4, _IPV6 = 5, 0, 1, 3, 1, 4
@@ -76,8 +76,8 @@ class Way:
                 await asyncio.gather(_copied(reader, far[1]), _copied(far[0], writer))
 
     async def _connected(self, host: str, port: int) -> Ends:
-        proxy = self.proxies.get("https_proxy", "")
-        if not proxy or proxy_bypass_environment(host, {"no": self.proxies.get("no_proxy", "")}):
+        proxy = proxy_for(host, self.proxies)
+        if not proxy:
             return await self._direct(host, port)
         # Names that are known here are checked all the same; others the proxy alone knows.
         with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ class HubLauncher:
         answer = await self._send("POST", run, {"user_options": {"run": run.number}})
         if answer.status == 404:
             # The hub has not met this person yet: they came by the command line.
-            await self._request("POST", f"users/{quote(run.person, safe='')}", None)
+            await self._request("POST", _user(run), None)
             answer = await self._send("POST", run, {"user_options": {"run": run.number}})
         # 400: it is running or starting already.
         if answer.status not in {201, 202, 204, 400}:
@@ -86,9 +86,12 @@ class HubLauncher:
         )
 
 
+def _user(run: Run) -> str:
+    return f"users/{quote(run.person, safe='')}"
+
+
 def _place(run: Run) -> str:
-    person = quote(run.person, safe="")
-    return f"users/{person}/servers/{quote(run.server, safe='')}" if run.server else f"users/{person}/server"
+    return f"{_user(run)}/servers/{quote(run.server, safe='')}" if run.server else f"{_user(run)}/server"
 
 
 def _refusal(answer: _Answer) -> Conflict | Unavailable:

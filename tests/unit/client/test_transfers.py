@@ -89,17 +89,21 @@ def test_what_the_store_has_is_not_sent_again(client: kqi.Client, stub: Stub, tm
     assert held(stub, again.id)["b"] == b"same"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a kill without warning is tested where there is one")
-def test_a_kill_between_two_requests_for_one_data_leaves_none(stub: Stub, shell: Shell) -> None:
-    files = {str(number): b"" for number in range(BATCH_FILES + 5)}
-    folder_with(shell.folder / "many", files)
-    fault = Fault("POST", "/data/.*/files", "hold")
+def kill_at(fault: Fault, stub: Stub, shell: Shell, place: str) -> None:
+    """Kill an upload while its server holds back an answer."""
     stub.faults.append(fault)
-    process = shell.start("data", "upload", "many")
+    process = shell.start("data", "upload", place)
     assert fault.held.wait(60)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     fault.released.set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a kill without warning is tested where there is one")
+def test_a_kill_between_two_requests_for_one_data_leaves_none(stub: Stub, shell: Shell) -> None:
+    files = {str(number): b"" for number in range(BATCH_FILES + 5)}
+    folder_with(shell.folder / "many", files)
+    kill_at(Fault("POST", "/data/.*/files", "hold"), stub, shell, "many")
     assert shell("data", "list", "--json").json == []
     made = shell("data", "upload", "many", "--json")
     assert made.code == 0, made.err
@@ -135,13 +139,7 @@ def test_an_upload_that_loses_any_requests_ends_whole_or_is_completed_by_the_nex
 @pytest.mark.skipif(os.name == "nt", reason="a kill without warning is tested where there is one")
 def test_a_killed_upload_goes_on_where_it_was(stub: Stub, shell: Shell) -> None:
     folder_with(shell.folder, {"big.bin": noise(6 * PART_SIZE + 5)})
-    fault = Fault("PUT", "/uploads/.*/parts/5", "hold")
-    stub.faults.append(fault)
-    process = shell.start("data", "upload", "big.bin")
-    assert fault.held.wait(60)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    fault.released.set()
+    kill_at(Fault("PUT", "/uploads/.*/parts/5", "hold"), stub, shell, "big.bin")
     before = stub.count("PUT", "/uploads/.*")
     ended = shell("data", "upload", "big.bin", "--json")
     assert ended.code == 0, ended.err
