@@ -48,10 +48,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
+    """What `count` requests of a person in a tenant hold together."""
+
     tenant: int
     person: int
     ask: Ask
     gpus: tuple[Gpu, ...]
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +109,12 @@ def admit(
     """Return who starts, with which cards, and why each of the others waits; both in the order of `queue`."""
     whole = unreserved([], capacity)
     free = unheld = unreserved(held, capacity)  # of what is unheld, some is put aside
-    tenants = Counter(item.tenant for item in held)
+    tenants: Counter[int] = Counter()
+    people: Counter[int] = Counter()
+    for item in held:
+        tenants[item.tenant] += item.count
+        people[item.person] += item.count
     sums = _sums(held)
-    people = Counter(item.person for item in held)
     starts: list[Admitted] = []
     waits: list[Waiting] = []
     for request in queue:

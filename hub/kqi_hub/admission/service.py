@@ -1,11 +1,11 @@
 """Reserve and release: always in the transaction that records why."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kqi_hub.admission import plan
@@ -16,7 +16,7 @@ from kqi_hub.db.scope import Scope
 from kqi_hub.errors import Invalid
 from kqi_hub.identity.rows import TenantRow
 from kqi_hub.tenants import placement
-from kqi_hub.tenants.expand import Thing
+from kqi_hub.tenants.expand import Quota, Thing
 from kqi_spawner.status import Capacity
 from kqi_spawner.workload import Gpu
 
@@ -38,6 +38,21 @@ class ClaimRow(Base):
     why: Mapped[str] = mapped_column(Words(64), default=Wait.TURN.value)
     at: Mapped[datetime]
     __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+_WAITING = (
+    select(
+        *(ClaimRow.id, ClaimRow.why, ClaimRow.holder, ClaimRow.tenant_id, ClaimRow.person_id, TenantRow.expand),
+        *(ClaimRow.cpu_milli, ClaimRow.memory_mib, ClaimRow.gpus, ClaimRow.gpu_kind),
+    )
+    .join(TenantRow, TenantRow.id == ClaimRow.tenant_id)
+    .where(ClaimRow.held.is_(False))
+    .order_by(ClaimRow.id)
+)
+_WHOSE = (ClaimRow.tenant_id, ClaimRow.person_id)
+_SUMS = (func.sum(ClaimRow.cpu_milli), func.sum(ClaimRow.memory_mib), func.sum(ClaimRow.gpus))
+_HELD = select(*_WHOSE, func.count(), *_SUMS).where(ClaimRow.held).group_by(*_WHOSE)
+_CARDS = select(*_WHOSE, ClaimRow.cards).where(ClaimRow.held, ClaimRow.gpus > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +86,39 @@ class Admission:
                 "more_memory_than_there_is", asked=ask.memory_mib / 1024, there=self.capacity.memory_mib / 1024
             )
 
-    async def check_tenant(self, scope: Scope, tenant: int, ask: Ask, *, notebook: bool) -> None:
-        """Raise Invalid for what the limits of the tenant would never let start."""
-        text = await scope.scalar(select(TenantRow.expand).where(TenantRow.id == tenant))
-        limits = [*placement.single(text, notebook=notebook), *placement.concurrent(text)]
-        for quota in limits:
-            if _amount(ask, quota.thing) > quota.amount:
-                said = f"{quota.span},{quota.thing},{quota.bound},{quota.value}"
-                raise Invalid("more_than_tenant_limit", limit=said)
+    async def enter(self, scope: Scope, request: Request, *, notebook: bool) -> list[Admitted]:
+        """Put a request at the end of the queue and reserve for everybody who may start now; return them.
 
-    async def ask(self, scope: Scope, request: Request) -> None:
-        """Put a request at the end of the queue."""
-        row = ClaimRow(holder=request.holder, tenant_id=request.tenant, person_id=request.person, at=now())
-        row.cpu_milli, row.memory_mib = request.ask.cpu_milli, request.ask.memory_mib
-        row.gpus, row.gpu_kind = request.ask.gpus, request.ask.gpu_kind
-        row.cards, row.held, row.why = "[]", False, Wait.TURN.value
-        await scope.add(row)
+        Raises Invalid for what could never be given, or what the limits of the tenant would never let start.
+        """
+        self.check(request.ask)
+        text = await scope.scalar(select(TenantRow.expand).where(TenantRow.id == request.tenant))
+        _check_limits([*placement.single(text, notebook=notebook), *placement.concurrent(text)], request.ask)
+        return await self._decide(scope, [*await _waiting(scope), _Waiting(None, "", text, request)])
 
     async def admit(self, scope: Scope) -> list[Admitted]:
         """Reserve for everybody who may start now; return them."""
-        rows = await scope.all(select(ClaimRow).order_by(ClaimRow.id))
-        queue = [
-            Request(holder=row.holder, tenant=row.tenant_id, person=row.person_id, ask=_ask(row))
-            for row in rows
-            if not row.held
-        ]
-        if not queue:
-            return []
-        limits = replace(self.limits, of_tenants=await _of_tenants(scope, {request.tenant for request in queue}))
-        starts, waits = plan.admit(queue, [_held(row) for row in rows if row.held], self.capacity, limits)
-        by_holder = {row.holder: row for row in rows}
-        for start in starts:
-            row = by_holder[start.holder]
-            row.held, row.cards = True, json.dumps([[card.kind, card.index] for card in start.gpus])
-        for wait in waits:
-            by_holder[wait.holder].why = wait.why.value
-        await scope.flush()
+        waiting = await _waiting(scope)
+        return await self._decide(scope, waiting) if waiting else []
+
+    async def _decide(self, scope: Scope, waiting: Sequence["_Waiting"]) -> list[Admitted]:
+        of_tenants = {tenant: _most(text) for tenant, text in {(one.request.tenant, one.expand) for one in waiting}}
+        limits = replace(self.limits, of_tenants=of_tenants)
+        starts, waits = plan.admit([one.request for one in waiting], await _held(scope), self.capacity, limits)
+        whys = {wait.holder: wait.why.value for wait in waits}
+        cards = {start.holder: cards_text(start.gpus) for start in starts}
+        admitted, told = [], []
+        for one in waiting:
+            why, held = whys.get(one.request.holder), cards.get(one.request.holder)
+            if one.id is None:
+                scope.put(_claim(one.request, held, why))
+            elif held is not None:
+                admitted.append({"id": one.id, "held": True, "cards": held})
+            elif why != one.why:
+                told.append({"id": one.id, "why": why})
+        for changes in (admitted, told):
+            if changes:
+                await scope.session.execute(update(ClaimRow), changes)
         return starts
 
     async def release(self, scope: Scope, holder: int) -> None:
@@ -131,14 +143,15 @@ class Admission:
 
     async def free(self, scope: Scope) -> tuple[int, int, tuple[Gpu, ...], int]:
         """Return free thousandths of cores, MiB and cards, and how many wait."""
-        rows = await scope.all(select(ClaimRow))
-        left = plan.unreserved([_held(row) for row in rows if row.held], self.capacity)
-        return left.cpu_milli, left.memory_mib, left.gpus, sum(not row.held for row in rows)
+        waiting = await scope.scalar(select(func.count()).where(ClaimRow.held.is_(False)))
+        left = plan.unreserved(await _held(scope), self.capacity)
+        return left.cpu_milli, left.memory_mib, left.gpus, waiting
 
 
-async def _of_tenants(scope: Scope, tenants: Collection[int]) -> dict[int, Most]:
-    query = select(TenantRow.id, TenantRow.expand).where(TenantRow.id.in_(sorted(tenants)), TenantRow.expand != "{}")
-    return {tenant: _most(text) for tenant, text in (await scope.execute(query)).all()}
+def _check_limits(limits: Iterable[Quota], ask: Ask) -> None:
+    for quota in limits:
+        if _amount(ask, quota.thing) > quota.amount:
+            raise Invalid("more_than_tenant_limit", limit=f"{quota.span},{quota.thing},{quota.bound},{quota.value}")
 
 
 def _most(text: str) -> Most:
@@ -150,12 +163,65 @@ def _amount(ask: Ask, thing: Thing) -> int:
     return {Thing.CPU: ask.cpu_milli, Thing.MEMORY: ask.memory_mib, Thing.GPU: ask.gpus}[thing]
 
 
-def _ask(row: ClaimRow) -> Ask:
-    return Ask(cpu_milli=row.cpu_milli, memory_mib=row.memory_mib, gpus=row.gpus, gpu_kind=row.gpu_kind)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A request that waits, in the queue already or about to enter it, with the settings of its tenant."""
+
+    id: int | None
+    why: str
+    expand: str
+    request: Request
 
 
-def _held(row: ClaimRow) -> Held:
-    return Held(tenant=row.tenant_id, person=row.person_id, ask=_ask(row), gpus=_cards(row.cards))
+async def _waiting(scope: Scope) -> list[_Waiting]:
+    """Return those in the queue, in its order."""
+    rows = (await scope.execute(_WAITING)).all()
+    return [
+        _Waiting(
+            row.id,
+            row.why,
+            row.expand,
+            Request(
+                holder=row.holder,
+                tenant=row.tenant_id,
+                person=row.person_id,
+                ask=Ask(cpu_milli=row.cpu_milli, memory_mib=row.memory_mib, gpus=row.gpus, gpu_kind=row.gpu_kind),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _claim(request: Request, cards: str | None, why: str | None) -> ClaimRow:
+    row = ClaimRow(holder=request.holder, tenant_id=request.tenant, person_id=request.person, at=now())
+    row.cpu_milli, row.memory_mib = request.ask.cpu_milli, request.ask.memory_mib
+    row.gpus, row.gpu_kind = request.ask.gpus, request.ask.gpu_kind
+    row.cards, row.held, row.why = cards or "[]", cards is not None, why or Wait.TURN.value
+    return row
+
+
+async def _held(scope: Scope) -> list[Held]:
+    """Return what is held, one for each person and tenant: the database adds up, for there may be thousands."""
+    rows = (await scope.execute(_HELD)).all()
+    cards: dict[tuple[int, int], list[Gpu]] = {}
+    if any(gpus for *_, gpus in rows):
+        for tenant, person, text in (await scope.execute(_CARDS)).all():
+            cards.setdefault((tenant, person), []).extend(_cards(text))
+    return [
+        Held(
+            tenant=tenant,
+            person=person,
+            count=count,
+            ask=Ask(cpu_milli=int(cpu), memory_mib=int(memory), gpus=int(gpus)),
+            gpus=tuple(cards.get((tenant, person), ())),
+        )
+        for tenant, person, count, cpu, memory, gpus in rows
+    ]
+
+
+def cards_text(cards: Sequence[Gpu]) -> str:
+    """Return cards as they are recorded."""
+    return json.dumps([[card.kind, card.index] for card in cards])
 
 
 def _cards(text: str) -> tuple[Gpu, ...]:

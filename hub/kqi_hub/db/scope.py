@@ -48,8 +48,12 @@ class Scope:
 
     async def add(self, *rows: Base) -> None:
         """Insert rows now, so that their ids are known."""
-        self.session.add_all(rows)
+        self.put(*rows)
         await self.session.flush()
+
+    def put(self, *rows: Base) -> None:
+        """Insert rows with whatever is asked next: their ids are not needed, and one turn is enough for many."""
+        self.session.add_all(rows)
 
     async def delete(self, row: Base) -> None:
         """Delete it, and with it the shares of it: its number may come again."""
@@ -151,11 +155,11 @@ class TenantScope(Scope):
         mine = row.tenant_id in self.reach.own and row.created_by == self.person
         return mine or row.tenant_id in self.reach.whole
 
-    async def add(self, *rows: Base) -> None:
+    def put(self, *rows: Base) -> None:
         for row in rows:
             if isinstance(row, TenantOwned) and row.tenant_id not in self._may_fill:
                 raise AssertionError("a row for a tenant outside of the scope")
-        await super().add(*rows)
+        super().put(*rows)
 
     def _like(self, sees: Sees) -> "TenantScope":
         found = TenantScope(

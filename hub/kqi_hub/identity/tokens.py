@@ -73,13 +73,12 @@ class RunTokens:
         message = f"{run_key}:{attempt}".encode()
         return Secret(PREFIX + "r" + hmac.new(self.key.reveal().encode(), message, hashlib.sha256).hexdigest())
 
-    async def allow(self, session: AsyncSession, bearer: Bearer) -> None:
+    def allow(self, session: AsyncSession, bearer: Bearer) -> None:
         """Make the token of a run valid until `end_of_run`; in the transaction that admits it."""
         hashed = digest(self.text(bearer.run_key, bearer.attempt).reveal())
         row = TokenRow(person_id=bearer.person, name=f"run {bearer.run_key}", hash=hashed, created_at=now())
         row.tenant_id, row.run_key = bearer.tenant, bearer.run_key
         session.add(row)
-        await session.flush()
 
 
 async def end_of_run(session: AsyncSession, run_key: int) -> None:

@@ -5,10 +5,10 @@ A crash at any point resumes from what is recorded, because every step may be re
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from kqi.schema import Phase, StopMode
 from kqi_hub import crash
@@ -70,6 +70,7 @@ class Reconciler:
     _opening: dict[WorkloadName, asyncio.Task[None]] = field(default_factory=dict)  # notebooks on their way up
     _asked: dict[int, StopMode] = field(default_factory=dict)
     _faults: dict[int, str] = field(default_factory=dict)  # what the hub said of a server that could not be opened
+    _started: set[WorkloadName] = field(default_factory=set)  # by this process, since the last look at all
     _changed: set[WorkloadName] = field(default_factory=set)
     _missed: set[WorkloadName] = field(default_factory=set)  # had a next step while another was under way
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,6 +78,7 @@ class Reconciler:
 
     async def one_pass(self) -> None:
         """Look at every run that has not ended and begin its next step; steps of different runs go on side by side."""
+        self._started.clear()  # whether these starts were carried out in full is looked at once more
         await self._look_at(store.active)
 
     async def _look_at(self, chosen: Callable[[Scope], Awaitable[Sequence[Run]]]) -> None:
@@ -113,8 +115,8 @@ class Reconciler:
 
     def _begin(self, run: Run, seen: WorkloadStatus) -> None:
         step = next_step(run, seen, self._asked.get(run.key))
-        if step is Step.PREPARE and run.workload in self._opening:
-            return  # the hub was asked already, and is on its way
+        if step is Step.PREPARE and (run.workload in self._opening or self._waits(run, seen)):
+            return  # the hub was asked already, or the engine, and is on its way
         if step is Step.WAIT or not self.may():
             return
         if run.key in self._working:
@@ -123,6 +125,10 @@ class Reconciler:
                 self.preparation.give_up(run)
         else:
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
+
+    def _waits(self, run: Run, seen: WorkloadStatus) -> bool:
+        """Whether it was started and waits in the engine, with nothing new to be said of that."""
+        return seen.phase is Seen.PENDING and run.workload in self._started and seen.message == run.message
 
     async def follow_backend(self) -> None:
         """Look at a run, and not at all others, whenever something of it has changed. Ends when cancelled."""
@@ -160,11 +166,9 @@ class Reconciler:
         finally:
             del self._working[run.key]
         self.changes.announce(run.key)
-        if (again and step is Step.SEE_RUNNING) or run.workload in self._missed:
+        if again or run.workload in self._missed:
             self._missed.discard(run.workload)
             self._look_again(run.workload)
-        if again and step is not Step.SEE_RUNNING:
-            self.wake()  # what it held may let others begin
 
     async def _take(self, run: Run, step: Step, seen: WorkloadStatus) -> bool:
         """Take the step; return whether to look again at once."""
@@ -177,8 +181,7 @@ class Reconciler:
                 if run.kind is Kind.NOTEBOOK:
                     self._follow_start(run)
                     return False
-                await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
-                return True
+                return not await self._move(run, Phase.RUNNING, started_at=seen.started_at or now())
             case Step.ASK_TO_STOP:
                 return await self._ask_to_stop(run)
             case Step.COLLECT:
@@ -200,7 +203,7 @@ class Reconciler:
                 return False
             await self.backend.start(workload)
             crash.point("started")
-            self.changes.announce(run.key)
+            self._started.add(run.workload)
         except NotReady:
             return False
         except Unavailable:
@@ -209,7 +212,7 @@ class Reconciler:
             return await self._end(run, Phase.FAILED, "cannot_start", str(error))
         except KqiError as error:
             return await self._end(run, Phase.FAILED, error.code, str(error.params.get("message", "")))
-        return True
+        return not isinstance(self.backend, AnnouncesChanges)
 
     async def _note_wait(self, run: Run, message: str) -> None:
         """Record what the engine says that it waits for."""
@@ -226,7 +229,6 @@ class Reconciler:
             fault = await self.launcher.opened(run)
             if fault is not None:
                 await self._not_opened(run, fault)
-                self.wake()
             elif not await self._move(run, Phase.RUNNING, started_at=now()):
                 await self._close_if_ended(run)
         except (KqiError, BackendError, OSError) as error:
@@ -270,12 +272,8 @@ class Reconciler:
     async def _collect(self, run: Run, seen: WorkloadStatus) -> bool:
         """Give back the resources at once, then pack the output, then end it."""
         if run.phase is not Phase.COLLECTING:
-            async with self.database.write() as session:
-                scope = Scope(session)
-                times = {"started_at": run.started_at or seen.started_at, "finished_at": seen.finished_at}
-                values = {"exit_code": seen.exit_code, **times}
-                if await store.move(scope, run, Phase.COLLECTING, values=values):
-                    await self.service.let_go(scope, run)
+            times = {"started_at": run.started_at or seen.started_at, "finished_at": seen.finished_at}
+            await self._let_go(run, Phase.COLLECTING, values={"exit_code": seen.exit_code, **times})
             crash.point("collecting")
             return True
         if run.workload in self._opening:
@@ -298,16 +296,26 @@ class Reconciler:
 
     async def _end(self, run: Run, phase: Phase, reason: str | None, message: str = "") -> bool:
         self._asked.pop(run.key, None)
-        async with self.database.write() as session:
-            scope = Scope(session)
-            values = {"finished_at": run.finished_at or now()}
-            if not await store.move(scope, run, phase, reason=reason, message=message, values=values):
-                return True
-            await tokens.end_of_run(session, run.key)
-            await self.service.let_go(scope, run)
-            await self.service.ends.ended(session, run, phase, reason)
+        self._started.discard(run.workload)
+        values = {"finished_at": run.finished_at or now()}
+        if not await self._let_go(run, phase, values=values, reason=reason, message=message):
+            return True
         self.service.ends.wake()
         log.info("run ended", extra={"run": run.workload, "phase": phase.value, "reason": reason})
+        return False
+
+    async def _let_go(self, run: Run, phase: Phase, *, values: Mapping[str, object], **said: Any) -> bool:
+        """Move it to a phase in which it holds nothing any more, and begin those whom that lets start."""
+        async with self.database.write() as session:
+            scope = Scope(session)
+            if not await store.move(scope, run, phase, values=values, **said):
+                return False
+            others = await self.service.let_go(scope, run)
+            if phase.ended:
+                await tokens.end_of_run(session, run.key)
+                await self.service.ends.ended(session, run, phase, said["reason"])
+        for other in others:
+            self._look_again(other)
         return True
 
     async def _move(self, run: Run, phase: Phase, **values: object) -> bool:

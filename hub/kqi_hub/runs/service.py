@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from sqlalchemy import func, select, update
 
 from kqi.schema import Phase, StopMode
-from kqi_hub.admission.plan import Ask, Request
-from kqi_hub.admission.service import Admission
+from kqi_hub.admission.plan import Admitted, Ask, Request
+from kqi_hub.admission.service import Admission, cards_text
 from kqi_hub.audit.log import record
 from kqi_hub.clock import now
 from kqi_hub.datasets.model import Version
@@ -19,8 +19,9 @@ from kqi_hub.identity.tokens import Bearer, RunTokens
 from kqi_hub.runs import store
 from kqi_hub.runs.ends import Ends
 from kqi_hub.runs.kinds.contract import FIXED
-from kqi_hub.runs.model import ENDED, Kind, Run, Source, short_name, stop_phase
+from kqi_hub.runs.model import ENDED, Kind, Run, Source, short_name, stop_phase, workload_of
 from kqi_hub.runs.rows import RunParentRow, RunRow
+from kqi_spawner.names import WorkloadName
 
 # One argument or variable of a process may have 128 KiB (MAX_ARG_STRLEN).
 _MAX_TEXT = 100_000
@@ -59,7 +60,6 @@ class RunService:
 
     async def submit(self, scope: TenantScope, wanted: Wanted) -> Run:
         """Record a run, freeze its dataset, and reserve what it needs or queue it."""
-        await self._check_ask(scope, scope.tenant, wanted.ask, wanted.kind)
         check_texts(wanted.command, wanted.environment)
         version = await self._version(scope, wanted)
         parents = [await self._parent(scope, number) for number in dict.fromkeys(wanted.parents)]
@@ -70,20 +70,20 @@ class RunService:
         row.dataset_id, row.version = (version.dataset, version.number) if version else (None, None)
         row.server = wanted.server if wanted.server is not None else f"nb-{number}"
         await scope.add(row)
-        await scope.add(*[RunParentRow(run_key=row.key, parent_key=key) for key in parents])
-        await store.add_tags(scope, row.key, wanted.tags)
-        await store.note(scope, row.key, Phase.QUEUED)
         await record(scope, row.tenant_id, "run.submit", f"{wanted.kind.value}/{number}", title=title)
-        await self._queue(scope, row)
+        scope.put(*[RunParentRow(run_key=row.key, parent_key=key) for key in parents])
+        store.add_tags(scope, row.key, wanted.tags)
+        store.note(scope, row.key, Phase.QUEUED)
+        with scope.session.no_autoflush:  # what is to be inserted goes together, with the last question
+            await self._queue(scope, row)
         return await store.one(scope, wanted.kind, number)
 
     async def start_again(self, scope: TenantScope, kind: Kind, number: int) -> Run:
         """Queue an ended notebook again; one that is at work is answered as it is."""
-        ask = _ask(await store.check_change(scope, kind, number))
+        row = await store.check_change(scope, kind, number)
         run = await store.one(scope, kind, number)
         if run.phase not in ENDED:
             return run
-        await self._check_ask(scope, run.tenant_id, ask, kind)
         fresh: dict[str, object] = dict.fromkeys(("stop", "exit_code", "started_at", "finished_at"))
         fresh["attempt"] = run.attempt + 1
         if run.dataset is not None:
@@ -91,7 +91,8 @@ class RunService:
         if not await store.move(scope, run, Phase.QUEUED, values=fresh):
             raise Conflict("run_changed", kind=kind.value, id=number)
         await record(scope, run.tenant_id, "run.start_again", f"{kind.value}/{number}")
-        await self._queue(scope, await store.row(scope, kind, number))
+        await scope.session.refresh(row)
+        await self._queue(scope, row)
         return await store.one(scope, kind, number)
 
     async def stop(self, scope: TenantScope, kind: Kind, number: int, mode: StopMode) -> Run:
@@ -148,39 +149,45 @@ class RunService:
         await record(scope, run.tenant_id, "run.delete", f"{kind.value}/{number}", title=run.title)
         return run
 
-    async def let_go(self, scope: Scope, run: Run) -> None:
-        """Give back what it held and let others in, in the transaction that ends it."""
+    async def let_go(self, scope: Scope, run: Run) -> list[WorkloadName]:
+        """Give back what it held and let others in, in the transaction that ends it; return who may start."""
         await self.admission.release(scope, run.key)
-        await self.admit(scope)
+        return await self.admit(scope)
 
-    async def admit(self, scope: Scope) -> int:
-        """Reserve for everybody who may start now, who so leaves the queue; return how many."""
+    async def admit(self, scope: Scope) -> list[WorkloadName]:
+        """Reserve for everybody who may start now, who so leaves the queue; return them."""
         whole = Scope(scope.session)  # the queue is one over all tenants
-        starts = await self.admission.admit(whole)
-        for start in starts:
-            cards = json.dumps([[card.kind, card.index] for card in start.gpus])
-            statement = (
-                update(RunRow)
-                .where(RunRow.key == start.holder)
-                .values(cards=cards, phase=Phase.PREPARING.value)
-                .returning(RunRow.created_by, RunRow.tenant_id, RunRow.attempt)
-                .execution_options(synchronize_session="fetch")
-            )
-            person, tenant, attempt = (await whole.execute(statement)).one()
-            bearer = Bearer(person=person, tenant=tenant, run_key=start.holder, attempt=attempt)
-            await self.tokens.allow(scope.session, bearer)
-            await store.note(whole, start.holder, Phase.PREPARING)
-        return len(starts)
+        return [await self._leave_queue(whole, start) for start in await self.admission.admit(whole)]
 
-    async def _check_ask(self, scope: Scope, tenant: int, ask: Ask, kind: Kind) -> None:
-        """Raise Invalid for what could never be given."""
-        self.admission.check(ask)
-        await self.admission.check_tenant(scope, tenant, ask, notebook=kind is Kind.NOTEBOOK)
+    async def _leave_queue(self, whole: Scope, start: Admitted) -> WorkloadName:
+        statement = (
+            update(RunRow)
+            .where(RunRow.key == start.holder)
+            .values(cards=cards_text(start.gpus), phase=Phase.PREPARING.value)
+            .returning(RunRow.created_by, RunRow.tenant_id, RunRow.kind, RunRow.number, RunRow.attempt)
+            .execution_options(synchronize_session="fetch")
+        )
+        person, tenant, kind, number, attempt = (await whole.execute(statement)).one()
+        self._allow(whole, Bearer(person=person, tenant=tenant, run_key=start.holder, attempt=attempt))
+        return workload_of(Kind(kind), number, attempt)
+
+    def _allow(self, scope: Scope, bearer: Bearer) -> None:
+        """Make its token valid and note that it is being prepared."""
+        self.tokens.allow(scope.session, bearer)
+        store.note(scope, bearer.run_key, Phase.PREPARING)
 
     async def _queue(self, scope: TenantScope, row: RunRow) -> None:
+        """Put a run at the end of the queue, which it may leave at once."""
+        whole = Scope(scope.session)
         request = Request(holder=row.key, tenant=row.tenant_id, person=row.created_by, ask=_ask(row))
-        await self.admission.ask(scope, request)
-        await self.admit(scope)
+        for start in await self.admission.enter(whole, request, notebook=row.kind == Kind.NOTEBOOK):
+            if start.holder != row.key:
+                await self._leave_queue(whole, start)
+                continue
+            row.cards, row.phase = cards_text(start.gpus), Phase.PREPARING.value
+            self._allow(
+                whole, Bearer(person=row.created_by, tenant=row.tenant_id, run_key=row.key, attempt=row.attempt)
+            )
 
     async def _version(self, scope: TenantScope, wanted: Wanted) -> Version | None:
         if wanted.dataset is None:

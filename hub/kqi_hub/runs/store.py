@@ -3,9 +3,10 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, String, cast, delete, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kqi.schema import Phase, StopMode
@@ -38,6 +39,17 @@ _TAGS = (
     .where(RunTagRow.run_key == RunRow.key)
     .correlate(RunRow.__table__)
     .scalar_subquery()
+)
+# Columns and no entities: a look at all that is at work is thousands of rows.
+_RUNS = (
+    select(
+        *(getattr(RunRow, column.key) for column in RunRow.__table__.columns),
+        *(TenantRow.name.label("tenant"), PersonRow.name.label("person")),
+        *(_PARENTS.label("parents"), _TAGS.label("tags")),
+    )
+    .join(TenantRow, TenantRow.id == RunRow.tenant_id)
+    .join(PersonRow, PersonRow.id == RunRow.created_by)
+    .order_by(RunRow.key.desc())
 )
 
 
@@ -158,14 +170,14 @@ async def move(
         raise AssertionError(f"{run.phase} -> {to}")
     moved = await _set(scope, run, {"phase": to.value, "reason": reason, **(values or {})}, message)
     if moved:
-        await note(scope, run.key, to, reason, message)
+        note(scope, run.key, to, reason, message)
     return moved
 
 
 async def say(scope: Scope, run: Run, message: str) -> None:
     """Set what is said of a run that stays in its phase. Records the event."""
     if await _set(scope, run, {}, message):
-        await note(scope, run.key, run.phase, None, message)
+        note(scope, run.key, run.phase, None, message)
 
 
 async def _set(scope: Scope, run: Run, values: Mapping[str, object], message: str) -> bool:
@@ -180,8 +192,8 @@ async def _set(scope: Scope, run: Run, values: Mapping[str, object], message: st
     return changed == 1
 
 
-async def note(scope: Scope, key: int, phase: Phase, reason: str | None = None, message: str = "") -> None:
-    await scope.add(RunEventRow(run_key=key, at=now(), phase=phase.value, reason=reason, message=kept(message[:2000])))
+def note(scope: Scope, key: int, phase: Phase, reason: str | None = None, message: str = "") -> None:
+    scope.put(RunEventRow(run_key=key, at=now(), phase=phase.value, reason=reason, message=kept(message[:2000])))
 
 
 async def events(scope: Scope, key: int) -> Sequence[RunEventRow]:
@@ -203,11 +215,11 @@ async def leave_children(scope: Scope, key: int) -> None:
 
 async def set_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:
     await scope.execute(delete(RunTagRow).where(RunTagRow.run_key == key))
-    await add_tags(scope, key, tags)
+    add_tags(scope, key, tags)
 
 
-async def add_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:
-    await scope.add(*[RunTagRow(run_key=key, tag=tag) for tag in sorted(set(tags))])
+def add_tags(scope: Scope, key: int, tags: Sequence[str]) -> None:
+    scope.put(*[RunTagRow(run_key=key, tag=tag) for tag in sorted(set(tags))])
 
 
 async def uses_dataset(scope: Scope, dataset: int, version: int | None = None, *, kind: Kind | None = None) -> bool:
@@ -220,46 +232,23 @@ async def uses_dataset(scope: Scope, dataset: int, version: int | None = None, *
 
 
 async def _runs(scope: Scope, condition: ColumnElement[bool]) -> list[Run]:
-    query = (
-        select(
-            RunRow,
-            TenantRow.name,
-            PersonRow.name,
-            _PARENTS,
-            _TAGS,
-        )
-        .join(TenantRow, TenantRow.id == RunRow.tenant_id)
-        .join(PersonRow, PersonRow.id == RunRow.created_by)
-        .where(condition)
-        .order_by(RunRow.key.desc())
-    )
-    rows = (await scope.execute(query)).all()
-    return [
-        _run(
-            row,
-            (tenant, person),
-            tuple(sorted(int(number) for number in _parts(parents))),
-            tuple(sorted(_parts(tags))),
-        )
-        for row, tenant, person, parents, tags in rows
-    ]
+    return [_run(row) for row in (await scope.execute(_RUNS.where(condition))).all()]
 
 
 def _parts(joined: str | None) -> list[str]:
     return joined.split(_BETWEEN) if joined else []
 
 
-def _run(row: RunRow, joined: tuple[str, str], parents: tuple[int, ...], tags: tuple[str, ...]) -> Run:
-    tenant, person = joined
+def _run(row: Row[*tuple[Any, ...]]) -> Run:
     return Run(
         key=row.key,
         kind=Kind(row.kind),
         number=row.number,
         attempt=row.attempt,
         tenant_id=row.tenant_id,
-        tenant=tenant,
+        tenant=row.tenant,
         person_id=row.created_by,
-        person=person,
+        person=row.person,
         title=row.title,
         name=row.name,
         phase=Phase(row.phase),
@@ -269,7 +258,7 @@ def _run(row: RunRow, joined: tuple[str, str], parents: tuple[int, ...], tags: t
         source=Source(**json.loads(row.source)) if row.source else None,
         dataset=row.dataset_id,
         version=row.version,
-        parents=parents,
+        parents=tuple(sorted(int(number) for number in _parts(row.parents))),
         image=row.image,
         environment=json.loads(row.environment),
         cpu_milli=row.cpu_milli,
@@ -282,7 +271,7 @@ def _run(row: RunRow, joined: tuple[str, str], parents: tuple[int, ...], tags: t
         local_dataset=row.local_dataset,
         grace_s=row.grace_s,
         memo=row.memo,
-        tags=tags,
+        tags=tuple(sorted(_parts(row.tags))),
         favorite=row.favorite,
         server=row.server,
         stop=StopMode(row.stop) if row.stop else None,

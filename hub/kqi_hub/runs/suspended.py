@@ -48,7 +48,7 @@ class EndSuspended:
             mode = StopMode.CANCEL if run.grace_s <= _GRACE_S else StopMode.KILL
             if run.stop in {mode, StopMode.KILL}:  # it is ending so, or sooner
                 return
-            await store.note(scope, key, run.phase, REASON)
+            store.note(scope, key, run.phase, REASON)
             await self.service.let_stop(scope, run, mode)
             entry = Entry(
                 action="run.stop",

@@ -58,10 +58,12 @@ async def keeps_out(session: AsyncSession, person: int, token: TokenRow | None =
     Work that was under way when a version came goes on: tokens of runs, and tokens made before it by who had
     accepted the one before.
     """
-    newest = await current(session)
+    accepts = select(func.max(AcceptanceRow.version)).where(AcceptanceRow.person_id == person).scalar_subquery()
+    query = select(TermsRow.version, TermsRow.published_at, accepts).order_by(TermsRow.version.desc()).limit(1)
+    newest = (await session.execute(query)).one_or_none()  # without the texts, which may be long
     if newest is None:
         return 0
-    latest = await accepted(session, person)
+    latest = newest[2] or 0
     if latest == newest.version:
         return 0
     before = token is not None and token.created_at <= newest.published_at

@@ -106,7 +106,8 @@ class Cache:
             # The answer to a request and the watch race: the older one of the two is dropped.
             if known is None or known.uid != job.uid or known.version <= job.version:
                 self._jobs[name] = job
-                self._announce(name)
+                if known is None or replace(known, version=job.version) != job:  # else nothing that is looked at
+                    self._announce(name)
 
     def put_pod(self, found: dict[str, Any]) -> None:
         name, pod = labels.name_of(found), seen_pod(found)
@@ -122,7 +123,8 @@ class Cache:
             pod = replace(pod, hindered=known.hindered, asked_at=known.asked_at)
         self._pods[name] = pod
         self._wait_until(name, gives_up_at(pod, self._settings.image_patience_s) or slow_at(pod))
-        self._announce(name)
+        if known is None or replace(known, version=pod.version) != pod:
+            self._announce(name)
 
     def hinder(self, name: WorkloadName, uid: str, why: str) -> None:
         """Note what keeps a pod from its beginning; it is asked for again after a while."""
