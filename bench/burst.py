@@ -1,7 +1,8 @@
 """A burst of starts, ours and the peer's in turn: `python -m bench.burst GIVEN`, on the network of a cluster's control.
 
 The peer is JupyterHub 6.1 with KubeSpawner 7.1. Nodes are on paper, one stub answers for all their pods, and both
-sides are asked, and looked at, in the same way: by the hub's own API, at the same interval.
+sides are looked at in the same way: a server is there when its proxy leads to it, which is the hub's last step. (To ask
+the hub for its list of people costs it more than a start does.)
 """
 
 import asyncio
@@ -30,6 +31,7 @@ SIZES = (1, 10, 100)
 PAIRS = {1: 5, 10: 3, 100: 3}
 JOBS, TOGETHER = 1_000, 64
 _LOOK_S, _PATIENCE_S = 0.02, 300.0
+_PROXY_TOKEN = "proxy-token"
 _PORT = 8888  # where the servers of both sides listen
 _SERVICE = """
 c.JupyterHub.services.append({{"name": "bench", "api_token": {token!r}}})
@@ -73,6 +75,7 @@ class Found:
 
 class Side(Protocol):
     hub: httpx.AsyncClient
+    proxy: httpx.AsyncClient
     namespace: str
 
     async def start(self, person: str) -> None: ...
@@ -83,6 +86,9 @@ class Side(Protocol):
 class Ours:
     def __init__(self, parts: Parts, people: Sequence[str], token: str, namespace: str) -> None:
         self.hub = _client(f"{parts.url}/hub/api", token)
+        chosen = json.loads((parts.state / "run" / "runtime.json").read_text())
+        key = (parts.state / "secrets" / "proxy-token").read_text().strip()
+        self.proxy = _client(f"{chosen['proxy_api_url']}/api", key)
         self.namespace = namespace
         self._api = {
             name: _client(f"{parts.url}/services/kqi/api/v1", key) for name, key in parts.tokens(people).items()
@@ -98,8 +104,9 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, url: str, token: str, namespace: str) -> None:
+    def __init__(self, url: str, proxy: str, token: str, namespace: str) -> None:
         self.hub = _client(f"{url}/hub/api", token)
+        self.proxy = _client(f"{proxy}/api", _PROXY_TOKEN)
         self.namespace = namespace
 
     async def start(self, person: str) -> None:
@@ -120,9 +127,9 @@ def main(given: Given, peer: Given) -> Found:
             extra={"bench.py": _SERVICE.format(token=token)},
         )
         kept.enter_context(parts)
-        url = kept.enter_context(_vanilla(peer, token, parts))
+        url, proxy = kept.enter_context(_vanilla(peer, token, parts))
         ours = Ours(parts, people, token, given.namespace)
-        theirs = Theirs(url, token, peer.namespace)
+        theirs = Theirs(url, proxy, token, peer.namespace)
         return asyncio.run(_measure(ours, theirs, people, Audit(Path(given.audit))))
 
 
@@ -151,14 +158,14 @@ async def _measure(ours: Ours, theirs: Theirs, people: Sequence[str], audit: "Au
 
 
 async def _burst(side: Side, people: Sequence[str], *, ending: bool = True) -> float:
-    """Start them all at once and return the seconds until the hub calls the last one ready; then stop them."""
+    """Start them all at once and return the seconds until the last one can be reached; then stop them."""
     begin = time.perf_counter()
     await asyncio.gather(*(side.start(person) for person in people))
     while True:
         if await _ready(side) >= set(people):
             break
         assert time.perf_counter() - begin < _PATIENCE_S, "somebody's server did not come up"
-        await asyncio.sleep(_LOOK_S * max(1, len(people) / 20))  # to look costs the hub more, the more there are
+        await asyncio.sleep(_LOOK_S)
     took = time.perf_counter() - begin
     if ending:
         await _stop(side, people)
@@ -166,8 +173,8 @@ async def _burst(side: Side, people: Sequence[str], *, ending: bool = True) -> f
 
 
 async def _ready(side: Side) -> set[str]:
-    answer = await side.hub.get("/users", params={"state": "ready", "limit": 200})
-    return {user["name"] for user in _good(answer).json()}
+    routes = _good(await side.proxy.get("/routes")).json()
+    return {place.split("/")[2] for place in routes if place.startswith("/user/")}
 
 
 async def _stop(side: Side, people: Sequence[str]) -> None:
@@ -175,7 +182,7 @@ async def _stop(side: Side, people: Sequence[str]) -> None:
     until = time.monotonic() + _PATIENCE_S
     while _good(await side.hub.get("/users", params={"state": "active", "limit": 200})).json():
         assert time.monotonic() < until, "somebody's server did not stop"
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
     await asyncio.sleep(2)  # what is still being removed would weigh on whoever comes next
 
 
@@ -237,14 +244,15 @@ class Audit:
 
 
 @contextmanager
-def _vanilla(given: Given, token: str, parts: Parts) -> Iterator[str]:
-    """Run the peer with the same proxy and yield its address."""
+def _vanilla(given: Given, token: str, parts: Parts) -> Iterator[tuple[str, str]]:
+    """Run the peer with the same proxy and yield its address, and that of its proxy's API."""
     state = Path(given.state)
     ports = {name: free_port() for name in ("people", "hub", "proxy")}
     told = {
         "url": f"http://127.0.0.1:{ports['people']}",
         "hub": f"http://127.0.0.1:{ports['hub']}",
         "proxy_api": f"http://127.0.0.1:{ports['proxy']}",
+        "proxy_token": _PROXY_TOKEN,
         "proxy": parts.proxy_program,
         **{"state": given.state, "token": token, "namespace": given.namespace, "image": given.images["default"]},
     }
@@ -259,7 +267,7 @@ def _vanilla(given: Given, token: str, parts: Parts) -> Iterator[str]:
             except httpx.HTTPError:
                 assert time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.1)
-        yield str(told["url"])
+        yield str(told["url"]), str(told["proxy_api"])
 
 
 @contextmanager

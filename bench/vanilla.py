@@ -9,6 +9,7 @@ c.JupyterHub.bind_url = given["url"]
 c.JupyterHub.hub_bind_url = given["hub"]
 c.ConfigurableHTTPProxy.command = given["proxy"]
 c.ConfigurableHTTPProxy.api_url = given["proxy_api"]
+c.ConfigurableHTTPProxy.auth_token = given["proxy_token"]
 c.JupyterHub.db_url = f"sqlite:///{given['state']}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{given['state']}/cookie"
 c.JupyterHub.authenticator_class = "dummy"

@@ -119,7 +119,9 @@ class _Turns:
         if _writes(connection):
             await_only(self._wait())
             connection.info[_TURN] = True
-        cast("driver.Connection", connection.connection.driver_connection).begin(_how(connection))
+        cast("driver.Connection", connection.connection.driver_connection).begin(
+            _how(connection), writes=_writes(connection)
+        )
 
     def checkin(self, _connection: object, record: Any) -> None:
         """The transaction is over when its connection is given back."""

@@ -117,6 +117,11 @@ def numbers_of(name: WorkloadName) -> tuple[str, int, int] | None:
     return (found[1], int(found[2]), int(found[3] or 1)) if found else None
 
 
+def server_of(number: int) -> str:
+    """Return the name at the hub of a notebook's server, unless its person gave it one."""
+    return f"nb-{number}"
+
+
 def folder(kind: Kind, number: int) -> StorePath:
     return StorePath(f"runs/{kind.value}/{number}")
 

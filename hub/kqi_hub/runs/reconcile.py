@@ -71,6 +71,7 @@ class Reconciler:
     _asked: dict[int, StopMode] = field(default_factory=dict)
     _faults: dict[int, str] = field(default_factory=dict)  # what the hub said of a server that could not be opened
     _started: set[WorkloadName] = field(default_factory=set)  # by this process, since the last look at all
+    _prepared: dict[WorkloadName, Workload] = field(default_factory=dict)  # for the hub, which is about to ask for it
     _changed: set[WorkloadName] = field(default_factory=set)
     _missed: set[WorkloadName] = field(default_factory=set)  # had a next step while another was under way
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,7 +79,9 @@ class Reconciler:
 
     async def one_pass(self) -> None:
         """Look at every run that has not ended and begin its next step; steps of different runs go on side by side."""
-        self._started.clear()  # whether these starts were carried out in full is looked at once more
+        # Whether these starts were carried out in full is looked at once more.
+        self._started.clear()
+        self._prepared.clear()
         await self._look_at(store.active)
 
     async def _look_at(self, chosen: Callable[[Scope], Awaitable[Sequence[Run]]]) -> None:
@@ -198,6 +201,7 @@ class Reconciler:
             workload = await self.workload(run)
             crash.point("prepared")
             if run.kind is Kind.NOTEBOOK:
+                self._prepared[run.workload] = workload
                 await self.launcher.open(run)
                 self._follow_start(run)
                 return False
@@ -256,7 +260,8 @@ class Reconciler:
 
     async def workload(self, run: Run) -> Workload:
         """Bring the inputs and return what is to be started; the hub's Spawner asks for it too."""
-        return TABLE[run.kind](run, await self.preparation.inputs(run))
+        ready = self._prepared.pop(run.workload, None)
+        return ready or TABLE[run.kind](run, await self.preparation.inputs(run))
 
     async def _ask_to_stop(self, run: Run) -> bool:
         if run.phase is not Phase.STOPPING:
@@ -297,6 +302,7 @@ class Reconciler:
     async def _end(self, run: Run, phase: Phase, reason: str | None, message: str = "") -> bool:
         self._asked.pop(run.key, None)
         self._started.discard(run.workload)
+        self._prepared.pop(run.workload, None)
         values = {"finished_at": run.finished_at or now()}
         if not await self._let_go(run, phase, values=values, reason=reason, message=message):
             return True

@@ -19,7 +19,7 @@ from kqi_hub.identity.tokens import Bearer, RunTokens
 from kqi_hub.runs import store
 from kqi_hub.runs.ends import Ends
 from kqi_hub.runs.kinds.contract import FIXED
-from kqi_hub.runs.model import ENDED, Kind, Run, Source, short_name, stop_phase, workload_of
+from kqi_hub.runs.model import ENDED, Kind, Run, Source, server_of, short_name, stop_phase, workload_of
 from kqi_hub.runs.rows import RunParentRow, RunRow
 from kqi_spawner.names import WorkloadName
 
@@ -68,7 +68,7 @@ class RunService:
         row = _row(scope, wanted, number)
         row.title, row.name = title, wanted.name or short_name(title, wanted.kind)
         row.dataset_id, row.version = (version.dataset, version.number) if version else (None, None)
-        row.server = wanted.server if wanted.server is not None else f"nb-{number}"
+        row.server = wanted.server if wanted.server is not None else server_of(number)
         await scope.add(row)
         await record(scope, row.tenant_id, "run.submit", f"{wanted.kind.value}/{number}", title=title)
         scope.put(*[RunParentRow(run_key=row.key, parent_key=key) for key in parents])

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -28,12 +30,23 @@ def ended(client: httpx.Client, number: int) -> str:
     return str(wait_for(client, f"/notebooks/{number}", *OVER)["phase"])
 
 
+def newest(client: httpx.Client) -> int:
+    return int(client.get("/notebooks").json()["items"][0]["id"])
+
+
+def until_true(found: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not found():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 def hub_headers(browser: httpx.Client) -> dict[str, str]:
     return {"X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/") or ""}
 
 
-def servers(browser: httpx.Client, person: str) -> dict[str, Any]:
-    answer = browser.get(f"/hub/api/users/{person}", headers=hub_headers(browser))
+def servers(browser: httpx.Client, person: str, **asked: str) -> dict[str, Any]:
+    answer = browser.get(f"/hub/api/users/{person}", params=asked, headers=hub_headers(browser))
     assert answer.status_code == 200, answer.text
     return dict(answer.json()["servers"])
 
@@ -91,6 +104,27 @@ def test_a_server_started_at_the_hub_is_a_run_like_any_other_and_starts_again(hu
             answer = bob.delete("/hub/api/users/bob/server", headers=hub_headers(bob))
             assert answer.status_code in {202, 204}
             assert wait_for(client, f"/notebooks/{run['id']}", *OVER)
+
+
+def test_the_hub_keeps_no_list_of_what_ended_but_what_a_person_named_stays(hub_platform: Platform) -> None:
+    def known() -> set[str]:
+        return set(servers(frank, "frank", include_stopped_servers="1")) - {""}
+
+    with hub_platform.client("frank") as client, hub_platform.browser("frank") as frank:
+        run = opened(client)
+        for _ in range(2):  # the same notebook, started again
+            assert known() == {f"nb-{run['id']}"}
+            ended(client, run["id"])
+            until_true(lambda: not known())
+            client.post(f"/notebooks/{run['id']}/start").raise_for_status()
+            assert wait_for(client, f"/notebooks/{run['id']}", *RUNNING)["phase"] == "running"
+        ended(client, run["id"])
+        answer = frank.post("/hub/api/users/frank/servers/mine", headers=hub_headers(frank))
+        assert answer.status_code in {201, 202}, answer.text
+        until_true(lambda: newest(client) != run["id"])
+        assert wait_for(client, f"/notebooks/{newest(client)}", *RUNNING)["phase"] == "running"
+        ended(client, newest(client))
+        assert known() == {"mine"}
 
 
 def test_a_server_that_the_api_started_once_starts_again_from_the_hub(hub_platform: Platform) -> None:

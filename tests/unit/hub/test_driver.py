@@ -105,3 +105,29 @@ async def test_rows_come_back_from_what_writes_and_from_many_at_once(database: D
         done = await session.execute(text("delete from t where n >= 15"))
         assert done.rowcount == 5  # type: ignore[attr-defined]
     assert await _numbers(database) == 7
+
+
+async def test_a_long_question_holds_nobody_up_and_loses_nothing(database: Database) -> None:
+    """It is broken off, and asked by the thread; in a transaction that writes, too."""
+    long = text(
+        "SELECT (SELECT count(*) FROM t), count(*) FROM"
+        " (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i FROM n)"
+    )
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    async with database.write() as session:
+        await session.execute(_ADD, {"n": 1})
+        turns = 0
+        assert (await session.execute(long)).one() == (1, 300_000)
+        assert turns > 100
+        await session.execute(_ADD, {"n": 2})
+    async with database.read() as session:
+        assert (await session.execute(long)).one() == (2, 300_000)
+    beside.cancel()
