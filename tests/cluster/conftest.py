@@ -27,13 +27,16 @@ def _missing() -> str:
     return ""
 
 
+SLICE = "nvidia.com/mig-1g.10gb"
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Two real nodes with four made-up cards each."""
+    """Two real nodes with four made-up cards each, and a slice of one."""
     missing = _missing()
     if missing:
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-    with Cluster(nodes=2) as found:
+    with Cluster(nodes=2, gpus={"nvidia.com/gpu": 4, SLICE: 1}) as found:
         yield found

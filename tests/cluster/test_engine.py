@@ -11,8 +11,11 @@ import pytest
 
 from kqi_spawner.errors import CannotStart
 from kqi_spawner.kubernetes.backend import KubernetesBackend
+from kqi_spawner.kubernetes.settings import Cards
+from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Phase, Reason
 from kqi_spawner.workload import Access, Gpu, Link, Mount, Resources, Scratch, StorePath
+from tests.cluster.conftest import SLICE
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.test_harness import until
 from tests.contract import kubernetes
@@ -71,6 +74,58 @@ async def test_cards_are_counted_asked_for_and_given(engine: Engine) -> None:
     strange = engine.workload(LINGER, resources=replace(two, gpus=(Gpu(kind="abacus", index=0),)))
     with pytest.raises(CannotStart, match="card"):
         await engine.backend.start(strange)
+
+
+async def test_slices_of_cards_are_given_out_by_their_own_names(engine: Engine) -> None:
+    """MIG profiles and cards shared by time are resources like whole ones; every node has one slice."""
+    kinds = {"card": Cards(), "slice": Cards(resource=SLICE)}
+    backend = await KubernetesBackend.opened(replace(settings(engine), platform="slices", cards=kinds))
+    other = Engine(backend, names=engine.names, store=settings(engine).store)
+    try:
+        found = {kind.name: len(kind.indexes) for kind in (await backend.capacity()).gpus}
+        assert found == {"card": 8, "slice": 2}
+        one = Resources(cpu_milli=100, memory_mib=64, gpus=(Gpu(kind="slice", index=0),))
+        runs = [await other.run(LINGER, resources=one) for _ in range(3)]
+        for run in runs[:2]:
+            await other.until(run, Phase.RUNNING)
+        await until_said(other, runs[2], f"Insufficient {SLICE}")
+        nodes = {(await backend.pod(run))["spec"]["nodeName"] for run in runs[:2]}
+        assert len(nodes) == 2
+        await backend.stop(runs[0], grace_s=0)
+        await other.ended(runs[0])
+        await other.until(runs[2], Phase.RUNNING)
+    finally:
+        await other.close()
+
+
+async def test_a_tenant_runs_on_the_nodes_of_its_partition_alone(engine: Engine, cluster: Cluster) -> None:
+    names = [node["metadata"]["name"] for node in cluster.get("nodes")["items"]]
+    for name, partition in zip(names, ("east", "west"), strict=True):
+        cluster.kubectl("label", "node", name, f"example.org/partition={partition}")
+    try:
+        for name, partition in zip(names, ("east", "west"), strict=True):
+            run = await engine.run(LINGER, nodes={"example.org/partition": (partition,)})
+            await engine.until(run, Phase.RUNNING)
+            assert (await engine.backend.pod(run))["spec"]["nodeName"] == name
+        both = await engine.run(EXITS[0], nodes={"example.org/partition": ("east", "west")})
+        assert (await engine.ended(both)).phase is Phase.EXITED
+        nowhere = await engine.run(LINGER, nodes={"example.org/partition": ("north",)})
+        await until_said(engine, nowhere, "node(s) didn't match")
+    finally:
+        for name in names:
+            cluster.kubectl("label", "node", name, "example.org/partition-")
+
+
+async def test_shared_memory_has_the_size_that_was_set(engine: Engine) -> None:
+    name = await engine.run("df -m /dev/shm | tail -n 1", shm_mib=48)
+    assert (await engine.output(name)).split()[1] == "48"
+
+
+async def until_said(engine: Engine, name: WorkloadName, words: str) -> None:
+    async with asyncio.timeout(30):
+        while words not in (seen := await engine.status(name)).message:  # noqa: ASYNC110 - the engine is tested
+            await asyncio.sleep(0.1)
+    assert seen.phase is Phase.PENDING
 
 
 async def test_mounts_scratch_folders_and_links_are_as_on_every_engine(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from kqi_spawner.errors import BackendError
@@ -51,14 +52,14 @@ class Cache:
             selector=selector,
             replace=self._replace_jobs,
             put=self.put_job,
-            drop=self._drop_job,
+            drop=partial(self._drop, self._jobs),
         )
         pods = Following(
             path=f"/api/v1/namespaces/{space}/pods",
             selector=selector,
             replace=self._replace_pods,
             put=self.put_pod,
-            drop=self._drop_pod,
+            drop=partial(self._drop, self._pods),
         )
         refusals = Following(
             path=f"/api/v1/namespaces/{space}/events",
@@ -178,18 +179,11 @@ class Cache:
                 del known[name]
                 self._announce(name)
 
-    def _drop_job(self, found: dict[str, Any]) -> None:
-        name = labels.name_of(found)
-        self._dead.discard(found["metadata"]["uid"])
-        if name is not None and (known := self._jobs.get(name)) and known.uid == found["metadata"]["uid"]:
-            del self._jobs[name]
-            self._announce(name)
-
-    def _drop_pod(self, found: dict[str, Any]) -> None:
-        name = labels.name_of(found)
-        self._dead.discard(found["metadata"]["uid"])
-        if name is not None and (known := self._pods.get(name)) and known.uid == found["metadata"]["uid"]:
-            del self._pods[name]
+    def _drop(self, known: "dict[WorkloadName, SeenJob] | dict[WorkloadName, SeenPod]", found: dict[str, Any]) -> None:
+        name, uid = labels.name_of(found), found["metadata"]["uid"]
+        self._dead.discard(uid)
+        if name is not None and (seen := known.get(name)) and seen.uid == uid:
+            del known[name]
             self._announce(name)
 
     def _replace_refusals(self, found: list[dict[str, Any]], _version: int) -> None:

@@ -170,8 +170,11 @@ class Cluster:
         return "default" in self.kubectl("get", "serviceaccount", "default", "-o", "name", check=False)
 
     def _ready(self, node: Node) -> bool:
-        told = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
-        return "True" in self.kubectl("get", "node", node.name, "-o", told, check=False)
+        """Whether it takes pods, and has told of its cards."""
+        told = self.kubectl("get", "node", node.name, "-o", "json", "--ignore-not-found", check=False)
+        status = json.loads(told)["status"] if told else {}
+        ready = {one["type"]: one["status"] for one in status.get("conditions", [])}.get("Ready") == "True"
+        return ready and all(status["allocatable"].get(name) == str(count) for name, count in self.gpus.items())
 
     def _export(self) -> None:
         port = self.forward(network.CONTROL, network.API_PORT)

@@ -4,16 +4,19 @@ import asyncio
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import delete
 
 from kqi_hub.terms.rows import TermsRow
+from kqi_hub.testing.directory import MemoryDirectory
 from kqi_hub.testing.service import Running
 from tests import database
 from tests.integration.api.caller import Caller, signed_in
+from tests.integration.api.serving import new_state, serving
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3600)]
 
@@ -37,6 +40,14 @@ parameters = {{ "path.name" = "openapi-victim" }}
 # What ends the tester's own token, or keeps everybody out, is tried apart, after all else.
 _LAST = {"user": ("revoke_current_token",), "other tenant": ("revoke_current_token",)}
 _LAST["administrator"] = ("revoke_current_token", "publish_terms")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """One of its own: an administrator who tries everything takes rights from people whom other tests know."""
+    with new_state() as state:
+        async with serving(state, MemoryDirectory(), tmp_path_factory.getbasetemp()) as found:
+            yield found
 
 
 @pytest.mark.parametrize("who", ["anonymous", "user", "other tenant", "administrator"])
