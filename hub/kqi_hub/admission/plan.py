@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache, partial
 
 from kqi_spawner.status import Capacity
 from kqi_spawner.workload import Gpu
@@ -100,7 +101,11 @@ class Waiting:
 class _Free:
     cpu_milli: int
     memory_mib: int
-    gpus: tuple[Gpu, ...]
+    kinds: Mapping[str, tuple[Gpu, ...]]
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        return tuple(card for cards in self.kinds.values() for card in cards)
 
 
 def admit(
@@ -108,6 +113,9 @@ def admit(
 ) -> tuple[list[Admitted], list[Waiting]]:
     """Return who starts, with which cards, and why each of the others waits; both in the order of `queue`."""
     whole = unreserved([], capacity)
+    never_fits = cache(
+        partial(fits_at_all, capacity=capacity)
+    )  # many waiting requests are alike, and nodes may be many
     free = unheld = unreserved(held, capacity)  # of what is unheld, some is put aside
     tenants: Counter[int] = Counter()
     people: Counter[int] = Counter()
@@ -126,7 +134,7 @@ def admit(
         if limits.per_person is not None and people[request.person] >= limits.per_person:
             waits.append(Waiting(holder=request.holder, why=Wait.PERSON_LIMIT))
             continue
-        never = fits_at_all(request.ask, capacity)
+        never = never_fits(request.ask)
         if never is not None:
             waits.append(Waiting(holder=request.holder, why=never))
             continue
@@ -156,11 +164,11 @@ def fits_at_all(ask: Ask, capacity: Capacity) -> Wait | None:
 
 def unreserved(held: Sequence[Held], capacity: Capacity) -> _Free:
     taken = {card for item in held for card in item.gpus}
-    cards = tuple(Gpu(kind=kind.name, index=index) for kind in capacity.gpus for index in kind.indexes)
+    kinds = {kind.name: [Gpu(kind=kind.name, index=index) for index in kind.indexes] for kind in capacity.gpus}
     return _Free(
         capacity.cpu_milli - sum(item.ask.cpu_milli for item in held),
         capacity.memory_mib - sum(item.ask.memory_mib for item in held),
-        tuple(card for card in cards if card not in taken),
+        {name: tuple(card for card in cards if card not in taken) for name, cards in kinds.items()},
     )
 
 
@@ -180,35 +188,36 @@ def _plus(one: Ask, more: Ask) -> Ask:
 
 
 def _short(ask: Ask, free: _Free) -> Wait | None:
-    if ask.gpus and len(_cards(ask, free)) < ask.gpus:
+    if ask.gpus and not _usable(ask, free):
         return Wait.GPU
     if ask.cpu_milli > free.cpu_milli:
         return Wait.CPU
     return Wait.MEMORY if ask.memory_mib > free.memory_mib else None
 
 
+def _usable(ask: Ask, there: _Free) -> list[str]:
+    """Return the kinds of which there are enough cards."""
+    kinds = there.kinds.items()
+    return [kind for kind, cards in kinds if len(cards) >= ask.gpus and ask.gpu_kind in {None, kind}]
+
+
 def _cards(ask: Ask, free: _Free) -> tuple[Gpu, ...]:
     """Choose cards of one kind: the kind with the fewest free ones that suffices, so that large asks find room."""
-    kinds = Counter(card.kind for card in free.gpus)
-    candidates = [kind for kind, count in kinds.items() if count >= ask.gpus and ask.gpu_kind in {None, kind}]
-    if not candidates:
+    if not ask.gpus:
         return ()
-    chosen = min(candidates, key=lambda kind: (kinds[kind], kind))
-    return tuple(card for card in free.gpus if card.kind == chosen)[: ask.gpus]
+    chosen = min(_usable(ask, free), key=lambda kind: (len(free.kinds[kind]), kind))
+    return free.kinds[chosen][: ask.gpus]
 
 
 def _minus(ask: Ask, cards: Sequence[Gpu], free: _Free) -> _Free:
-    left = tuple(card for card in free.gpus if card not in cards)
-    return _Free(free.cpu_milli - ask.cpu_milli, free.memory_mib - ask.memory_mib, left)
+    kinds = free.kinds
+    if cards:
+        gone = set(cards)
+        kinds = {kind: tuple(card for card in there if card not in gone) for kind, there in kinds.items()}
+    return _Free(free.cpu_milli - ask.cpu_milli, free.memory_mib - ask.memory_mib, kinds)
 
 
 def _put_aside(ask: Ask, free: _Free, whole: _Free) -> _Free:
     """Keep for a waiting request what is free of what it needs: of every kind of card that may come to suffice."""
-    kinds = Counter(card.kind for card in whole.gpus)
-    usable = [
-        card
-        for kind, count in kinds.items()
-        if count >= ask.gpus and ask.gpu_kind in {None, kind}
-        for card in [card for card in free.gpus if card.kind == kind][: ask.gpus]
-    ]
-    return _minus(ask, usable, free)
+    aside = [card for kind in _usable(ask, whole) for card in free.kinds[kind][: ask.gpus]] if ask.gpus else []
+    return _minus(ask, aside, free)
