@@ -230,3 +230,22 @@ def test_cards_are_kept_aside_of_every_kind_that_may_come_to_suffice() -> None:
     held = [Held(tenant=1, person=1, ask=one, gpus=unreserved([], capacity).gpus[2:3])]
     starts, waits = admit([three, Request(holder=2, tenant=1, person=1, ask=one)], held, capacity, Limits())
     assert starts == [] and [wait.why for wait in waits] == [Wait.GPU, Wait.TURN]
+
+
+@given(cases())
+def test_what_a_person_holds_may_be_added_up(case: Case) -> None:
+    queue, held, capacity, limits = case
+    sums: dict[tuple[int, int], Held] = {}
+    for item in held:
+        one = sums.get((item.tenant, item.person))
+        sums[item.tenant, item.person] = added(one, item) if one else item
+    assert admit(queue, list(sums.values()), capacity, limits) == admit(*case)
+
+
+def added(one: Held, more: Held) -> Held:
+    ask = Ask(
+        cpu_milli=one.ask.cpu_milli + more.ask.cpu_milli,
+        memory_mib=one.ask.memory_mib + more.ask.memory_mib,
+        gpus=one.ask.gpus + more.ask.gpus,
+    )
+    return replace(one, ask=ask, gpus=one.gpus + more.gpus, count=one.count + more.count)
