@@ -86,9 +86,8 @@ class Side(Protocol):
 class Ours:
     def __init__(self, parts: Parts, people: Sequence[str], token: str, namespace: str) -> None:
         self.hub = _client(f"{parts.url}/hub/api", token)
-        chosen = json.loads((parts.state / "run" / "runtime.json").read_text())
-        key = (parts.state / "secrets" / "proxy-token").read_text().strip()
-        self.proxy = _client(f"{chosen['proxy_api_url']}/api", key)
+        proxy, key = parts.proxy_api
+        self.proxy = _client(f"{proxy}/api", key)
         self.namespace = namespace
         self._api = {
             name: _client(f"{parts.url}/services/kqi/api/v1", key) for name, key in parts.tokens(people).items()
@@ -165,7 +164,7 @@ async def _burst(side: Side, people: Sequence[str], *, ending: bool = True) -> f
         if await _ready(side) >= set(people):
             break
         assert time.perf_counter() - begin < _PATIENCE_S, "somebody's server did not come up"
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_LOOK_S * max(1, len(people) / 10))
     took = time.perf_counter() - begin
     if ending:
         await _stop(side, people)
@@ -286,7 +285,7 @@ def _running(words: Sequence[str], state: Path | None = None, around: dict[str, 
 
 
 def _client(url: str, token: str) -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"token {token}"}
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False)
 
 

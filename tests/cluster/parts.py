@@ -107,6 +107,11 @@ class Parts:
         """Node and the script that it runs."""
         return self._words["proxy"][:2]
 
+    @property
+    def proxy_api(self) -> tuple[str, str]:
+        """The proxy's own address, and what opens it."""
+        return f"http://127.0.0.1:{self._ports['proxy']}", kept_secret(self._settings(), "proxy-token").reveal()
+
     def log(self, name: str) -> Path:
         return self.state / f"{name}.log"
 
