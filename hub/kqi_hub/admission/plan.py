@@ -113,9 +113,7 @@ def admit(
 ) -> tuple[list[Admitted], list[Waiting]]:
     """Return who starts, with which cards, and why each of the others waits; both in the order of `queue`."""
     whole = unreserved([], capacity)
-    never_fits = cache(
-        partial(fits_at_all, capacity=capacity)
-    )  # many waiting requests are alike, and nodes may be many
+    never_fits = cache(partial(fits_at_all, capacity=capacity))  # requests are alike, and nodes may be many
     free = unheld = unreserved(held, capacity)  # of what is unheld, some is put aside
     tenants: Counter[int] = Counter()
     people: Counter[int] = Counter()

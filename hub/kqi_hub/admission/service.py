@@ -143,9 +143,12 @@ class Admission:
 
     async def free(self, scope: Scope) -> tuple[int, int, tuple[Gpu, ...], int]:
         """Return free thousandths of cores, MiB and cards, and how many wait."""
-        waiting = await scope.scalar(select(func.count()).where(ClaimRow.held.is_(False)))
         left = plan.unreserved(await _held(scope), self.capacity)
-        return left.cpu_milli, left.memory_mib, left.gpus, waiting
+        return left.cpu_milli, left.memory_mib, left.gpus, await self.waiting(scope)
+
+    async def waiting(self, scope: Scope) -> int:
+        """Return how many wait."""
+        return int(await scope.scalar(select(func.count()).where(ClaimRow.held.is_(False))))
 
 
 def _check_limits(limits: Iterable[Quota], ask: Ask) -> None:

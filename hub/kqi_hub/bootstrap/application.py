@@ -171,7 +171,7 @@ async def application(settings: Settings, around: Around) -> FastAPI:
         HubSession: around.session,
         Desk: desk,
         Eraser: eraser,
-        **_who(settings, database, known),
+        **_who(settings, database, known, capacity),
         **accounts.features,
     }
 
@@ -198,10 +198,12 @@ async def _at_work(
             await end()
 
 
-def _who(settings: Settings, database: Database, directory: Directory) -> dict[type[Any], Any]:
+def _who(settings: Settings, database: Database, directory: Directory, capacity: Loop) -> dict[type[Any], Any]:
     """Return the features about people and what they belong to."""
     return {
-        TenantService: TenantService(default=settings.default_tenant, busy=run_store.busy),
+        TenantService: TenantService(
+            default=settings.default_tenant, busy=run_store.busy, limits_changed=capacity.wake
+        ),
         Sync: Sync(database=database, directory=directory),
     }
 

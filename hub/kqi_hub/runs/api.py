@@ -169,8 +169,8 @@ async def stop(call: Call, runs: Runs, kind: Kind, number: int, mode: schema.Sto
 
 async def _submit(call: Call, runs: Runs, wanted: Wanted) -> schema.Run:
     await asked.check_archive(call.collection, wanted.source)
-    run = await runs.service.submit(call.collection, wanted)
-    call.after.append(lambda: runs.begin(run))
+    run, others = await runs.service.submit(call.collection, wanted)
+    call.after.append(runs.wake if others else lambda: runs.begin(run))
     return await _shown(call, runs, run)
 
 

@@ -103,7 +103,8 @@ async def _run(call: Call, body: Launch, service: RunService) -> Run:
         grace_s=10,
         server=body.server,
     )
-    return await service.submit(scope, wanted)
+    run, _ = await service.submit(scope, wanted)
+    return run
 
 
 async def _scope(call: Call, person: PersonRow) -> TenantScope:

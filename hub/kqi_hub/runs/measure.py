@@ -1,4 +1,4 @@
-"""Keep admission's picture of the engine true: nodes come and go."""
+"""Keep admission's picture of the engine true: nodes come and go, and limits are changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ class Measure:
 
     async def one_pass(self) -> None:
         """Measure; what fits now and did not before leaves the queue."""
-        found = await self.backend.capacity()
-        if found == self.service.admission.capacity:
-            return
-        self.service.admission.capacity = found
+        admission = self.service.admission
+        before, admission.capacity = admission.capacity, await self.backend.capacity()
+        if admission.capacity == before:
+            async with self.database.read() as session:
+                if not await admission.waiting(Scope(session)):
+                    return
         async with self.database.write() as session:
             started = await self.service.admit(Scope(session))
         if started:

@@ -118,8 +118,10 @@ class Reconciler:
 
     def _begin(self, run: Run, seen: WorkloadStatus) -> None:
         step = next_step(run, seen, self._asked.get(run.key))
-        if step is Step.PREPARE and (run.workload in self._opening or self._waits(run, seen)):
-            return  # the hub was asked already, or the engine, and is on its way
+        if step is Step.PREPARE and run.workload in self._opening:
+            return  # the hub was asked already, and is on its way
+        if step is Step.PREPARE and self._waits(run, seen) and seen.message == run.message:
+            return
         if step is Step.WAIT or not self.may():
             return
         if run.key in self._working:
@@ -130,8 +132,8 @@ class Reconciler:
             self._working[run.key] = asyncio.create_task(self._guarded(run, step, seen), name=f"run-{run.key}")
 
     def _waits(self, run: Run, seen: WorkloadStatus) -> bool:
-        """Whether it was started and waits in the engine, with nothing new to be said of that."""
-        return seen.phase is Seen.PENDING and run.workload in self._started and seen.message == run.message
+        """Whether it was started and waits in the engine: nothing is to be done about that."""
+        return seen.phase is Seen.PENDING and run.workload in self._started
 
     async def follow_backend(self) -> None:
         """Look at a run, and not at all others, whenever something of it has changed. Ends when cancelled."""
@@ -179,6 +181,8 @@ class Reconciler:
             case Step.PREPARE:
                 if seen.phase is Seen.PENDING and seen.message != run.message:
                     await self._note_wait(run, seen.message)
+                if self._waits(run, seen):
+                    return False
                 return await self._prepare(run)
             case Step.SEE_RUNNING:
                 if run.kind is Kind.NOTEBOOK:

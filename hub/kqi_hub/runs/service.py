@@ -58,8 +58,11 @@ class RunService:
     tokens: RunTokens
     ends: Ends
 
-    async def submit(self, scope: TenantScope, wanted: Wanted) -> Run:
-        """Record a run, freeze its dataset, and reserve what it needs or queue it."""
+    async def submit(self, scope: TenantScope, wanted: Wanted) -> tuple[Run, int]:
+        """Record a run, freeze its dataset, and reserve what it needs or queue it.
+
+        Return it, and how many of those that waited before it may start now.
+        """
         check_texts(wanted.command, wanted.environment)
         version = await self._version(scope, wanted)
         parents = [await self._parent(scope, number) for number in dict.fromkeys(wanted.parents)]
@@ -75,8 +78,8 @@ class RunService:
         store.add_tags(scope, row.key, wanted.tags)
         store.note(scope, row.key, Phase.QUEUED)
         with scope.session.no_autoflush:  # what is to be inserted goes together, with the last question
-            await self._queue(scope, row)
-        return await store.one(scope, wanted.kind, number)
+            others = await self._queue(scope, row)
+        return await store.one(scope, wanted.kind, number), others
 
     async def start_again(self, scope: TenantScope, kind: Kind, number: int) -> Run:
         """Queue an ended notebook again; one that is at work is answered as it is."""
@@ -176,18 +179,19 @@ class RunService:
         self.tokens.allow(scope.session, bearer)
         store.note(scope, bearer.run_key, Phase.PREPARING)
 
-    async def _queue(self, scope: TenantScope, row: RunRow) -> None:
-        """Put a run at the end of the queue, which it may leave at once."""
-        whole = Scope(scope.session)
+    async def _queue(self, scope: TenantScope, row: RunRow) -> int:
+        """Put a run at the end of the queue, which it may leave at once; return how many others leave it."""
+        whole, others = Scope(scope.session), 0
         request = Request(holder=row.key, tenant=row.tenant_id, person=row.created_by, ask=_ask(row))
         for start in await self.admission.enter(whole, request, notebook=row.kind == Kind.NOTEBOOK):
-            if start.holder != row.key:
+            if start.holder == row.key:
+                row.cards, row.phase = cards_text(start.gpus), Phase.PREPARING.value
+                bearer = Bearer(person=row.created_by, tenant=row.tenant_id, run_key=row.key, attempt=row.attempt)
+                self._allow(whole, bearer)
+            else:
                 await self._leave_queue(whole, start)
-                continue
-            row.cards, row.phase = cards_text(start.gpus), Phase.PREPARING.value
-            self._allow(
-                whole, Bearer(person=row.created_by, tenant=row.tenant_id, run_key=row.key, attempt=row.attempt)
-            )
+                others += 1
+        return others
 
     async def _version(self, scope: TenantScope, wanted: Wanted) -> Version | None:
         if wanted.dataset is None:

@@ -26,10 +26,11 @@ async def _idle(_session: AsyncSession, _tenant: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class TenantService:
-    """`busy` is wired by bootstrap to the feature above that knows."""
+    """`busy` and `limits_changed` are wired by bootstrap to the features above that know, and that act on it."""
 
     default: str
     busy: Busy = field(default=_idle)
+    limits_changed: Callable[[], None] = field(default=lambda: None)
 
     async def create(self, act: Act, *, name: str, display_name: str, description: str, open_: bool) -> TenantRow:
         """Make a tenant; who makes it manages it."""

@@ -12,12 +12,14 @@ from kqi_hub.identity.rows import TenantRow
 from kqi_hub.tenants import access, placement, servers
 from kqi_hub.tenants.placement import Platform
 from kqi_hub.tenants.rows import ServerRow
-from kqi_hub.web.call import Call, Caller
+from kqi_hub.tenants.service import TenantService
+from kqi_hub.web.call import Call, Caller, feature
 from kqi_hub.web.routes import Routes
 
 routes = Routes("tenants")
 TenantName = Annotated[str, Path(max_length=63)]
 Use = Annotated[schema.ServerUse, Path()]
+Tenants = Annotated[TenantService, feature(TenantService)]
 
 
 @routes.get("/servers", permission=Permission.SIGNED_IN)
@@ -55,9 +57,15 @@ async def get_placement(call: Caller, tenant: TenantName) -> schema.Placement:
 
 
 @routes.put("/tenants/{tenant}/placement", permission=Permission.TENANTS_MANAGE)
-async def set_placement(call: Caller, tenant: TenantName, body: schema.SetPlacement) -> schema.Placement:
+async def set_placement(
+    call: Caller,
+    tenant: TenantName,
+    body: schema.SetPlacement,
+    tenants: Tenants,
+) -> schema.Placement:
     """Set cluster, nodes, mounts and limits; the answer says of each whether it is acted on here."""
     here = Platform.of(call.platform.settings)
+    call.after.append(tenants.limits_changed)
     return _placement(call, await placement.place(call.act, tenant, body.expand, body.nodes, here))
 
 

@@ -231,6 +231,19 @@ async def test_limits_of_a_tenant_hold_up_what_is_beyond_them(boss: Caller, root
     assert (await boss.ended(second["id"]))["phase"] == "completed"
 
 
+async def test_a_limit_that_is_raised_lets_in_who_waits_for_it(boss: Caller, root: Caller) -> None:
+    place = f"/tenants/{boss.tenant}/placement"
+    await root.put(place, {"expand": {"quota": "all,cpu,concurrent,1"}})
+    asked = {"cpu": 0.6, "memory_gb": 0.25}
+    runs = [await boss.post("/trainings", {"command": "sleep 600", "resources": asked}) for _ in range(2)]
+    assert [run["phase"] == "queued" for run in runs] == [False, True]
+    await root.put(place, {"expand": {"quota": "all,cpu,concurrent,2"}})
+    assert (await boss.until(runs[1]["id"], "running"))["phase"] == "running"
+    for run in runs:
+        await boss.post(f"/trainings/{run['id']}/stop", {"mode": "kill"}, status=200)
+        await boss.ended(run["id"])
+
+
 @pytest.mark.parametrize(
     ("expand", "code"),
     [
