@@ -114,6 +114,7 @@ def lab(
             "JUPYTERHUB_BASE_URL": "/",
             "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-{_PERSON}",
             "JUPYTERHUB_HOST": "",
+            "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps([f"access:servers!server={_PERSON}/"]),
             "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{_PREFIX}oauth_callback",
             "JUPYTERHUB_SERVER_NAME": "",
             "JUPYTERHUB_SERVICE_PREFIX": _PREFIX,
