@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import tarfile
 from types import TracebackType
 from typing import Any, Self
@@ -75,9 +76,11 @@ class Caller:
         return run
 
     async def leave(self) -> None:
-        """End what the caller's tenant still has at work, so that it takes no card or place from whoever comes next."""
-        for kind in ("trainings", "notebooks"):
-            found = [await self.get(f"/{kind}", params={"phase": phase, "limit": 500}) for phase in _AT_WORK]
+        """End what the caller's tenants still have at work: it takes no card or place from whoever comes next."""
+        tenants = [tenant["name"] for tenant in (await self.get("/me"))["tenants"] if not tenant.get("archived")]
+        for kind, tenant in itertools.product(("trainings", "notebooks"), tenants):
+            asked = [{"phase": phase, "limit": 500, "tenant": tenant} for phase in _AT_WORK]
+            found = [await self.get(f"/{kind}", params=each) for each in asked]
             numbers = [run["id"] for page in found for run in page["items"]]
             for number in numbers:
                 answer = await self.client.post(f"/{kind}/{number}/stop", json={"mode": "kill"})
