@@ -85,9 +85,10 @@ async def test_slices_of_cards_are_given_out_by_their_own_names(engine: Engine) 
         found = {kind.name: len(kind.indexes) for kind in (await backend.capacity()).gpus}
         assert found == {"card": 8, "slice": 2}
         one = Resources(cpu_milli=100, memory_mib=64, gpus=(Gpu(kind="slice", index=0),))
-        runs = [await other.run(LINGER, resources=one) for _ in range(3)]
-        for run in runs[:2]:
+        runs = [await other.run(LINGER, resources=one) for _ in range(2)]
+        for run in runs:
             await other.until(run, Phase.RUNNING)
+        runs.append(await other.run(LINGER, resources=one))  # only now: the scheduler knows no order of ours
         await until_said(other, runs[2], f"Insufficient {SLICE}")
         nodes = {(await backend.pod(run))["spec"]["nodeName"] for run in runs[:2]}
         assert len(nodes) == 2
