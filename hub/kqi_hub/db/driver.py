@@ -103,6 +103,7 @@ class Connection(aiosqlite.Connection):
 
     def _at_once(self, statement: str, values: Any) -> tuple[sqlite3.Cursor, Sequence[Any]] | None:
         """Ask here and now; None if that takes long, which leaves the transaction as it was."""
+        self._start()  # never broken off: SQLite counts what a statement did in all of its executions
         self._conn.set_progress_handler(_break_off, _STEPS)
         try:
             return self._steps(sqlite3.Cursor.execute, statement, values)
@@ -113,12 +114,15 @@ class Connection(aiosqlite.Connection):
         finally:
             self._conn.set_progress_handler(None, 0)
 
+    def _start(self) -> None:
+        if self._begin:
+            self._conn.execute(self._begin).close()
+            self._begin = ""  # only now: a statement after a BEGIN that failed must not stand alone
+
     def _steps(self, how: Any, statement: str, values: Any) -> tuple[sqlite3.Cursor, Sequence[Any]]:
+        self._start()
         cursor = self._conn.cursor()
         try:
-            if self._begin:
-                cursor.execute(self._begin)
-                self._begin = ""  # only now: a statement after a BEGIN that failed must not stand alone
             how(cursor, statement, values)
             return cursor, cursor.fetchall() if cursor.description else ()
         finally:

@@ -131,3 +131,11 @@ async def test_a_long_question_holds_nobody_up_and_loses_nothing(database: Datab
     async with database.read() as session:
         assert (await session.execute(long)).one() == (2, 300_000)
     beside.cancel()
+
+
+async def test_short_questions_stay_short_however_many_they_are(database: Database) -> None:
+    """SQLite adds up what a statement has done: what breaks off a long one comes to meet a short one, too."""
+    async with database.engine.connect() as connection:
+        for _ in range(12_000):
+            assert (await connection.exec_driver_sql("SELECT count(*) FROM t")).scalar_one() == 0
+            await connection.rollback()
