@@ -1,6 +1,5 @@
 """A disk with a fault: the kernel makes its file system read-only below whoever has files open to write."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from kqi_hub.testing.service import Running, free_port, running
 from tests import database
 from tests.contract.looks import ROOT_ONLY
 from tests.integration.api.caller import signed_in
+from tests.integration.api.serving import new_state
 
 pytestmark = [ROOT_ONLY, pytest.mark.timeout(120)]
 _TOOLS = [name for name in ("mkfs.ext4", "e2fsck", "losetup") if shutil.which(name) is None]
@@ -70,15 +70,10 @@ def disk() -> Iterator[Disk]:
 
 @pytest_asyncio.fixture
 async def service(disk: Disk) -> AsyncIterator[Running]:
-    state = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-disk-"))
-    state.chmod(0o755)
-    place = state / "environments" / "default" / "bin"
-    place.mkdir(parents=True)
-    os.symlink("/usr/bin/python3", place / "python")
     own = {"server": {"port": free_port()}, "engine": {"cpu": 4, "memory_gb": 4}, "database": database.fresh()}
-    async with running(load(environ={}, state=state, store=disk.place, **own)) as found:
-        yield found
-    shutil.rmtree(state)
+    with new_state() as state:
+        async with running(load(environ={}, state=state, store=disk.place, **own)) as found:
+            yield found
 
 
 async def test_a_store_that_turns_read_only_below_a_run_ends_it_and_nothing_else(service: Running, disk: Disk) -> None:

@@ -1,9 +1,6 @@
 """Two api processes on one database and one store."""
 
 import itertools
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import pytest
 from tests import database
 from tests.database import ON_POSTGRES
 from tests.integration.api.caller import Caller
+from tests.integration.api.serving import new_state
 from tests.replica import Replica
 
 _numbers = itertools.count(1)
@@ -22,13 +20,8 @@ POSTGRES_ONLY = pytest.mark.skipif(not ON_POSTGRES, reason="of PostgreSQL alone:
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="kqi-replicas-"))
-    folder.chmod(0o755)
-    environment = folder / "environments" / "default" / "bin"
-    environment.mkdir(parents=True)
-    os.symlink("/usr/bin/python3", environment / "python")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with new_state() as folder:
+        yield folder
 
 
 @pytest.fixture
