@@ -157,6 +157,7 @@ def test_a_second_one_beside_it_ends_without_a_trace(cluster: Cluster) -> None:
     assert _machine() == before
     assert not folder.exists()
     assert not _processes(folder)
+    assert not _groups(folder)
 
 
 def test_one_whose_keeper_was_killed_ends_and_is_swept_by_the_next(cluster: Cluster) -> None:
@@ -173,10 +174,11 @@ def test_one_whose_keeper_was_killed_ends_and_is_swept_by_the_next(cluster: Clus
         assert other.kubectl("get", "--raw", "/readyz") == "ok"
     assert _machine() == before
     assert not folder.exists()
+    assert not _groups(folder)
 
 
 def _machine() -> dict[str, str]:
-    """What a cluster could leave behind: interfaces, routes, rules, settings, mounts and control groups."""
+    """What a cluster could leave behind under no name of its own: interfaces, routes, rules, settings and mounts."""
     commands = {
         "links": "ip -o link | cut -d: -f2",
         "addresses": "ip -o addr | tr -s ' ' | cut -d' ' -f2-4; ip route",
@@ -184,10 +186,14 @@ def _machine() -> dict[str, str]:
         "settings": "cat /proc/sys/vm/overcommit_memory /proc/sys/kernel/panic /proc/sys/kernel/panic_on_oops"
         " /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/all/route_localnet",
         "mounts": "cut -d' ' -f2 /proc/self/mounts",
-        "groups": "find /sys/fs/cgroup -maxdepth 2 -name 'kqi-*' | sort",
         "names": "ls /run/netns /var/lib/kubelet /run/containerd 2>/dev/null; true",
     }
     return {name: subprocess.check_output(["sh", "-c", text], text=True) for name, text in commands.items()}
+
+
+def _groups(folder: Path) -> list[Path]:
+    """Return the control groups of one cluster: those of others come and go beside it."""
+    return [*Path("/sys/fs/cgroup").glob(f"**/*{folder.name}*")]
 
 
 def _processes(folder: Path) -> list[str]:
