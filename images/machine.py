@@ -73,11 +73,12 @@ def _script(environment: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# An image of Debian asks the mirror of this machine, and has sources of its own again afterwards, or none.
+# An image of Debian asks the mirror of this machine for the length of one step, and has sources of its own again, or none.
 _APT = """
 if grep -qx ID=debian /etc/os-release; then
   suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
   mkdir -p /tmp/.apt
+  trap 'rm -rf /tmp/.apt' EXIT
   cat >/tmp/.apt/sources.list <<END
 {sources}END
   printf 'Dir::Etc::sourcelist "/tmp/.apt/sources.list"; Dir::Etc::sourceparts "-";\\n' >/tmp/.apt/apt.conf

@@ -57,7 +57,7 @@ def busybox() -> str:
             tar.addfile(link)
         for name in ("etc", "home", "proc", "sys", "dev", "tmp"):
             place = tarfile.TarInfo(name)
-            place.type, place.mode = tarfile.DIRTYPE, 0o755
+            place.type, place.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
             tar.addfile(place)
         tar.addfile(tarfile.TarInfo("etc/nothing"), io.BytesIO())
     reference = "localhost/kqi-test/busybox:1"
