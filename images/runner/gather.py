@@ -50,8 +50,8 @@ def _python() -> None:
     shutil.copytree(f"/usr/lib/{name}", LIB / name, symlinks=False, ignore=left_out)
     # Where `python3 -m venv` takes pip from.
     shutil.copytree("/usr/share/python-wheels", TOOLS / "share" / "python-wheels")
-    ensurepip = LIB / name / "ensurepip" / "__init__.py"
-    ensurepip.write_text(ensurepip.read_text().replace("/usr/share/python-wheels", f"{TOOLS}/share/python-wheels"))
+    for file in (LIB / name).glob("_sysconfigdata_*.py"):
+        file.write_text(file.read_text().replace("/usr/share/python-wheels", f"{TOOLS}/share/python-wheels"))
 
 
 def _git() -> None:
