@@ -73,7 +73,7 @@ def _script(environment: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# An image of Debian asks the mirror of this machine for the length of one step, and has sources of its own again, or none.
+# An image of Debian asks the mirror of this machine for one step, and has sources of its own again afterwards, or none.
 _APT = """
 if grep -qx ID=debian /etc/os-release; then
   suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
