@@ -48,8 +48,7 @@ def _python() -> None:
         (TOOLS / "bin" / link).symlink_to(name)
     left_out = shutil.ignore_patterns("test", "tests", "idlelib", "__pycache__", "EXTERNALLY-MANAGED", "turtledemo")
     shutil.copytree(f"/usr/lib/{name}", LIB / name, symlinks=False, ignore=left_out)
-    # Where `python3 -m venv` takes pip from.
-    shutil.copytree("/usr/share/python-wheels", TOOLS / "share" / "python-wheels")
+    # Where `python3 -m venv` takes pip from: not Debian's, which wants that system's authorities.
     for file in (LIB / name).glob("_sysconfigdata_*.py"):
         file.write_text(file.read_text().replace("/usr/share/python-wheels", f"{TOOLS}/share/python-wheels"))
 

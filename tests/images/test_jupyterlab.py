@@ -69,7 +69,7 @@ def test_it_starts_with_a_home_that_is_broken_in_every_way(image: Reference, fre
     settings = home / ".jupyter"
     (settings / "jupyter_server_config.d").mkdir(parents=True)
     (settings / "labconfig").mkdir()
-    (settings / "jupyter_server_config.py").write_text(_POISON)
+    (settings / "jupyter_server_config.py").write_text("c.ServerApp.port = 'not a number'\n")
     for name in ("jupyter_config.json", "jupyter_server_config.json", "labconfig/page_config.json"):
         (settings / name).write_text('{"broken": ')
     (settings / "jupyter_server_config.d" / "own.json").write_text('{"ServerApp": {"jpserver_extensions": {"no": ')
@@ -80,6 +80,16 @@ def test_it_starts_with_a_home_that_is_broken_in_every_way(image: Reference, fre
     with lab(image("jupyterlab"), free_port, home) as server:
         assert "JupyterLab" in server.http.get("lab").raise_for_status().text
         assert "the home was imported" not in server.container.output
+        assert "without the settings in ~/.jupyter" in server.container.output
+
+
+def test_settings_in_a_home_that_can_be_read_count(image: Reference, free_port: int, home: Path) -> None:
+    (home / ".jupyter").mkdir()
+    (home / ".jupyter/jupyter_server_config.py").write_text("c.ServerApp.terminals_enabled = False\n")
+    _give(home)
+    with lab(image("jupyterlab"), free_port, home) as server:
+        assert server.http.get("api/terminals").status_code == 404
+        assert "without the settings" not in server.container.output
 
 
 def test_it_starts_with_an_empty_home_and_with_one_that_takes_nothing_more(
