@@ -36,16 +36,20 @@ class Blobs:
         self._lock = store.root / "blobs.lock"
 
     def path(self, sha256: str) -> Path:
-        return self._root / sha256[:2] / sha256
+        return Path(self._place(sha256))
 
     def has(self, sha256: str) -> bool:
-        return self.path(sha256).exists()
+        return os.path.exists(self._place(sha256))
+
+    def _place(self, sha256: str) -> str:
+        # Not joined by Path: ten thousand small files at a time ask.
+        return f"{self._root}/{sha256[:2]}/{sha256}"
 
     def touch(self, sha256: str, size: int) -> bool:
         """Make a blob count as sent just now, so that it is kept; False if it is not there, or not whole."""
-        path = self.path(sha256)
+        path = self._place(sha256)
         try:
-            if path.stat().st_size != size:
+            if os.stat(path).st_size != size:
                 return False
             os.utime(path)
             return True
@@ -60,7 +64,7 @@ class Blobs:
         with answering_disk_errors():
             os.chmod(file, 0o444)
             os.utime(file)  # its age counts from here, not from the last part
-            fsync_folder(self._put(file, sha256).parent)
+            fsync_folder(Path(self._put(file, sha256)).parent)
 
     def take_batch(self, tar: Path, *, files: int, size: int, check: Callable[[str], None]) -> list[Stored]:
         """Store every regular file of an uncompressed tar; nothing counts before all of it is on the disk.
@@ -69,6 +73,7 @@ class Blobs:
         """
         stored: list[Stored] = []
         total = 0
+        temporary = f"{self.incoming}/.{secrets.token_hex(8)}"
         with answering_disk_errors():
             for name, content in _members(tar):
                 check(name)
@@ -77,7 +82,7 @@ class Blobs:
                     raise TooLarge("batch_too_large", files=files, bytes=size)
                 sha256 = hashlib.sha256(content).hexdigest()
                 if not self.touch(sha256, len(content)):
-                    self._write(sha256, content)
+                    self._write(sha256, content, temporary)
                 stored.append(Stored(path=name, sha256=sha256, size=len(content)))
             syncfs(self._root)
         return stored
@@ -145,8 +150,7 @@ class Blobs:
             os.replace(aside, target)
         aside.unlink(missing_ok=True)
 
-    def _write(self, sha256: str, content: bytes) -> None:
-        temporary = self.incoming / f".{secrets.token_hex(8)}"
+    def _write(self, sha256: str, content: bytes, temporary: str) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         try:
             try:
@@ -155,16 +159,16 @@ class Blobs:
                 os.close(descriptor)
             self._put(temporary, sha256)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
 
-    def _put(self, file: Path, sha256: str) -> Path:
+    def _put(self, file: Path | str, sha256: str) -> str:
         """Move a file to its place and return that."""
-        target = self.path(sha256)
+        target = self._place(sha256)
         try:
             os.replace(file, target)
         except FileNotFoundError:  # the first one of its folder
-            target.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             os.replace(file, target)
         return target
 
