@@ -67,7 +67,7 @@ def test_many_small_files_take_few_requests_both_ways(client: kqi.Client, stub: 
     files = {f"{number % 7}/{number}": noise(100, number) for number in range(3000)}
     made = client.data.upload([folder_with(tmp_path / "in", files)], BODY)
     assert held(stub, made.id) == files
-    assert stub.count("POST", "/uploads/batch") == 2
+    assert stub.count("POST", "/uploads/batch") == 3
     sent = len(stub.requests)
     client.data.download(made.id, tmp_path / "out")
     assert len(stub.requests) - sent < 15
