@@ -16,8 +16,8 @@ from kqi.client.errors import BadFile
 from kqi.schema import BATCH_BYTES, BATCH_FILES, SMALL_FILE, FilePath
 from kqi.texts import say
 
-# A batch is repeated as a whole when the connection breaks and is held in memory, and while one is packed others are stored:
-# so ours are smaller than allowed.
+# A batch is repeated as a whole when the connection breaks, is held in memory, and is packed while others are stored: so
+# ours are smaller than allowed.
 OUR_BATCH_FILES = min(1_000, BATCH_FILES)
 OUR_BATCH_BYTES = min(16 * 2**20, BATCH_BYTES)
 BLOCK = 512  # bytes; a tar has a header of one block, content in whole blocks, and ends with two, filled up to 20
@@ -122,12 +122,17 @@ def read_part(file: LocalFile, start: int, size: int) -> bytes:
 
 def hashes(files: Sequence[LocalFile]) -> list[str]:
     """Return the SHA-256 of each file."""
-    return [sha256(file.place) for file in files]
+    return [_sha256_at_once(file.place) if file.size <= SMALL_FILE else sha256(file.place) for file in files]
 
 
 def sha256(place: Path) -> str:
     with place.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sha256_at_once(place: Path) -> str:
+    with place.open("rb", buffering=0) as stream:
+        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def groups(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
@@ -157,10 +162,14 @@ def _below(path: Path, taking: Taking) -> Iterator[LocalFile]:
 def _in_folder(folder: Path, taking: Taking, around: set[tuple[int, int]]) -> Iterator[Path]:
     """Yield the files below a folder; `around` tells it and those above it, into which no link is followed."""
     folders: list[Path] = []
-    for place in sorted(folder.iterdir()):
-        if place.is_dir():
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        place = folder / entry.name
+        kind = place if entry.is_symlink() else entry  # the listing says it already
+        if kind.is_dir():
             folders.append(place)
-        elif place.is_file():
+        elif kind.is_file():
             yield place
         else:
             taking.left_out(place)
