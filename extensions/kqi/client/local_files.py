@@ -16,8 +16,8 @@ from kqi.client.errors import BadFile
 from kqi.schema import BATCH_BYTES, BATCH_FILES, SMALL_FILE, FilePath
 from kqi.texts import say
 
-# A batch is repeated as a whole when the connection breaks, is held in memory, and is packed while others are stored: so
-# ours are smaller than allowed.
+# A batch is repeated as a whole when the connection breaks, held in memory, and packed while others are stored: so ours
+# are smaller than allowed.
 OUR_BATCH_FILES = min(1_000, BATCH_FILES)
 OUR_BATCH_BYTES = min(16 * 2**20, BATCH_BYTES)
 BLOCK = 512  # bytes; a tar has a header of one block, content in whole blocks, and ends with two, filled up to 20
