@@ -30,6 +30,7 @@ from tests import database
 PROGRAM = Path(sys.executable).with_name("kqi-hub")
 PASSWORD = "correct horse battery"
 _NAVIGATE = {"Sec-Fetch-Mode": "navigate"}
+_KEPT_S = 24 * 3600
 
 
 class Platform:
@@ -165,17 +166,16 @@ class Platform:
 
     def seed(self) -> None:
         """Link in what a fresh state would take half a minute to make; nobody writes to it."""
-        made = _made_once()
-        for name in ("proxy", "environments/.built"):
+        for made, name in _made_once().items():
             target = self.state / name
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                subprocess.run(["cp", "-al", made / name, target], check=True)
+                subprocess.run(["cp", "-al", made, target], check=True)
 
 
 @functools.cache
-def _made_once() -> Path:
-    """Make proxy and Python environment, unless an earlier session has, as `kqi-hub up` does; return their state."""
+def _made_once() -> dict[Path, Path]:
+    """Make proxy and Python environment, unless an earlier session has, as `kqi-hub up` does; say where they go."""
     place = Path("/var/tmp") / f"kqi-test-cache-{os.getuid()}"
     place.mkdir(exist_ok=True)
     place.chmod(0o755)
@@ -183,8 +183,12 @@ def _made_once() -> Path:
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         asyncio.run(proxy.install(settings, proxy.find_node()))
-        asyncio.run(environments.make(settings, environments.DEFAULT, environments.DEFAULT_REQUIREMENTS))
-    return place
+        built = asyncio.run(environments.make(settings, environments.DEFAULT, environments.DEFAULT_REQUIREMENTS))
+        os.utime(built)
+        for other in built.parent.iterdir():  # of the code as it was; sessions of other checkouts link theirs in
+            if other.stat().st_mtime < time.time() - _KEPT_S:
+                shutil.rmtree(other)
+    return {made: made.relative_to(place) for made in (place / "proxy", built)}
 
 
 def form_token(page: str) -> str:
