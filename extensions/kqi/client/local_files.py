@@ -16,13 +16,12 @@ from kqi.client.errors import BadFile
 from kqi.schema import BATCH_BYTES, BATCH_FILES, SMALL_FILE, FilePath
 from kqi.texts import say
 
-# A batch is repeated as a whole when the connection breaks, held in memory, and packed while others are stored: so ours
-# are smaller than allowed.
+# A batch is repeated as a whole when the connection breaks, held in memory, and read while others are stored: ours are
+# smaller than allowed.
 OUR_BATCH_FILES = min(1_000, BATCH_FILES)
 OUR_BATCH_BYTES = min(16 * 2**20, BATCH_BYTES)
 BLOCK = 512  # bytes; a tar has a header of one block, content in whole blocks, and ends with two, filled up to 20
 TAR_END = 20 * BLOCK
-HASHED_TOGETHER = 200
 
 _PATH: TypeAdapter[str] = TypeAdapter(FilePath)
 
@@ -121,13 +120,8 @@ def read_part(file: LocalFile, start: int, size: int) -> bytes:
 
 
 def hashes(files: Sequence[LocalFile]) -> list[str]:
-    """Return the SHA-256 of each file."""
-    return [_sha256_at_once(file.place) if file.size <= SMALL_FILE else sha256(file.place) for file in files]
-
-
-def sha256(place: Path) -> str:
-    with place.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of each of some small files."""
+    return [_sha256_at_once(file.place) for file in files]
 
 
 def _sha256_at_once(place: Path) -> str:
@@ -135,14 +129,9 @@ def _sha256_at_once(place: Path) -> str:
         return hashlib.sha256(stream.read()).hexdigest()
 
 
-def groups(files: Sequence[LocalFile]) -> Iterator[list[LocalFile]]:
-    """Yield files in groups that are worth a thread each: large ones alone."""
-    small = [file for file in files if file.size <= SMALL_FILE]
-    for start in range(0, len(small), HASHED_TOGETHER):
-        yield small[start : start + HASHED_TOGETHER]
-    for file in files:
-        if file.size > SMALL_FILE:
-            yield [file]
+def sha256(place: Path) -> str:
+    with place.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _below(path: Path, taking: Taking) -> Iterator[LocalFile]:

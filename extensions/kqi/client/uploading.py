@@ -14,11 +14,11 @@ from kqi.client.exchange import ask, parse, send
 from kqi.client.local_files import (
     LocalFile,
     Taking,
-    groups,
     hashes,
     plan,
     read_part,
     scan,
+    sha256,
     tar,
 )
 from kqi.client.progress import Meter, Report
@@ -44,20 +44,16 @@ def upload(
 
 
 def send_files(files: Sequence[LocalFile], tenant: str | None, report: Report | None = None) -> Steps[list[NewFile]]:
-    grouped = list(groups(files))
-    found = yield from together((work(partial(hashes, group)) for group in grouped), HASHING)
-    known = dict(zip(chain.from_iterable(grouped), chain.from_iterable(found), strict=True))
-    there = yield from _already_there(sorted(set(known.values())), tenant)
     meter = Meter(len(files), sum(file.size for file in files), report)
-    wanted: dict[str, LocalFile] = {}
-    for file, digest in known.items():
-        if digest in there or digest in wanted:
-            meter.add(files=1, size=file.size)
-        else:
-            wanted[digest] = file
-    divided = plan(list(wanted.values()))
-    yield from together((_send_batch(batch, known, tenant, meter) for batch in divided.batches), BATCHES)
-    yield from together((_send_large(file, known[file], tenant, meter) for file in divided.large), LARGE_FILES)
+    divided = plan(files)
+    sent: set[str] = set()
+    found = yield from together((_send_small(batch, sent, tenant, meter) for batch in divided.batches), BATCHES)
+    known = dict(zip(chain.from_iterable(divided.batches), chain.from_iterable(found), strict=True))
+    hashed = yield from together((work(partial(sha256, file.place)) for file in divided.large), HASHING)
+    large = dict(zip(divided.large, hashed, strict=True))
+    missing = yield from _missing_files(large, sent, tenant, meter)
+    yield from together((_send_large(file, large[file], tenant, meter) for file in missing), LARGE_FILES)
+    known |= large
     return [NewFile(path=file.path, sha256=known[file]) for file in files]
 
 
@@ -76,6 +72,31 @@ def _already_there(digests: Sequence[str], tenant: str | None) -> Steps[set[str]
         found = yield from ask(Blobs, "/blobs/find", asked, {"tenant": tenant})
         there.update(found.sha256)
     return there
+
+
+def _missing_files(
+    known: dict[LocalFile, str], sent: set[str], tenant: str | None, meter: Meter
+) -> Steps[list[LocalFile]]:
+    """Return those that the store lacks, each content once over all calls with the same `sent`."""
+    there = yield from _already_there(sorted(set(known.values())), tenant)
+    missing = []
+    for file, digest in known.items():
+        if digest in there or digest in sent:
+            meter.add(files=1, size=file.size)
+        else:
+            sent.add(digest)
+            missing.append(file)
+    return missing
+
+
+def _send_small(batch: Sequence[LocalFile], sent: set[str], tenant: str | None, meter: Meter) -> Steps[list[str]]:
+    """Send of a batch what is not there, and return the hashes of all; while one is read others are stored."""
+    digests = yield from work(partial(hashes, batch))
+    known = dict(zip(batch, digests, strict=True))
+    missing = yield from _missing_files(known, sent, tenant, meter)
+    if missing:
+        yield from _send_batch(missing, known, tenant, meter)
+    return digests
 
 
 def _send_batch(
