@@ -63,7 +63,7 @@ class DataGroup(Group[Mode]):
     def add(
         self, data_id: int, paths: Iterable[PathLike], report: Report | None = None, taking: Taking | None = None
     ) -> Steps[Data]:
-        """Send files and folders and add them to a data."""
+        """Send files and folders and add them to a data. Begin a cut call again: what has come may come again."""
         data = yield from get(Data, f"/data/{data_id}")
         files = yield from upload(paths, data.tenant, report, taking)
         return (yield from _add(data, files))

@@ -122,10 +122,12 @@ class DataService:
         wanted = set(paths)
         if len(wanted) < len(paths):
             raise Invalid("file_twice", path=Counter(paths).most_common(1)[0][0])
-        there = await store.paths(scope, row.id, paths)
-        if there:
-            raise Conflict("file_exists", path=min(there))
-        await self._check_folders(scope, row, wanted)
+        there = await store.contents(scope, row.id, paths)
+        if other := [path for path, sha256 in files if there.get(path, sha256) != sha256]:
+            raise Conflict("file_exists", path=min(other))
+        # Sent again after a cut: what has come is left as it is.
+        files = [(path, sha256) for path, sha256 in files if path not in there]
+        await self._check_folders(scope, row, wanted - there.keys())
         # Who was let in from another tenant names what they have sent to their own.
         own = scope.within(row.tenant_id if row.tenant_id in scope.tenants else scope.tenant)
         sizes = await store.known_sizes(own, sorted({sha256 for _, sha256 in files}))
@@ -140,7 +142,7 @@ class DataService:
         """A name cannot be a file and a folder at once."""
         folders = {path.rsplit("/", depth)[0] for path in new for depth in range(1, path.count("/") + 1)}
         if row.files:
-            clash = folders & await store.paths(scope, row.id, sorted(folders)) if folders else set()
+            clash = folders & (await store.contents(scope, row.id, sorted(folders))).keys() if folders else set()
             clash |= new & await store.folders_of(scope, row.id)
         else:
             clash = set()

@@ -182,13 +182,14 @@ async def all_tags(scope: Scope) -> Sequence[str]:
     return await scope.all(query.distinct().order_by(DataTagRow.tag))
 
 
-async def paths(scope: Scope, data: int, wanted: Sequence[str]) -> set[str]:
-    """Return those of `wanted` that the data has."""
-    found: set[str] = set()
+async def contents(scope: Scope, data: int, wanted: Sequence[str]) -> dict[str, str]:
+    """Return path → hash of those of the `wanted` paths that the data has."""
+    found: dict[str, str] = {}
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
-        query = select(DataFileRow.path).where(DataFileRow.data_id == data, DataFileRow.path.in_(part))
-        found.update(await scope.all(query))
+        query = select(DataFileRow.path, DataFileRow.sha256)
+        query = query.where(DataFileRow.data_id == data, DataFileRow.path.in_(part))
+        found.update((path, sha256) for path, sha256 in (await scope.execute(query)).all())
     return found
 
 

@@ -105,13 +105,24 @@ async def test_names_in_a_data_are_unique_and_no_file_is_also_a_folder(alice: Ca
     files = await alice.upload({"a": b"1", "b/c": b"2"})
     data = await alice.post("/data", {"name": "d", "files": files})
     place = f"/data/{data['id']}/files"
-    one = files[0]["sha256"]
+    one = files[1]["sha256"]
     for path, code in (("a", "file_exists"), ("a/x", "file_is_folder"), ("b", "file_is_folder")):
         assert (await alice.post(place, {"files": [{"path": path, "sha256": one}]}, 409))["code"] == code
     twice = {"files": [{"path": "z", "sha256": one}] * 2}
     assert (await alice.post(place, twice, 422))["code"] == "file_twice"
     changed = await alice.post(f"{place}/remove", {"paths": ["a", "not there"]}, 200)
     assert changed["files"] == 1
+
+
+async def test_files_that_have_come_may_be_added_again(alice: Caller) -> None:
+    """Adding many files takes several requests: one that was cut is begun again as a whole."""
+    files = await alice.upload({"a": b"1", "b/c": b"2", "d": b"3"})
+    data = await alice.post("/data", {"name": "d", "files": files[:1]})
+    place = f"/data/{data['id']}/files"
+    assert (await alice.post(place, {"files": files[:2]}, 200))["files"] == 2
+    again = await alice.post(place, {"files": files}, 200)
+    assert (again["files"], again["bytes"]) == (3, 3)
+    assert {file["path"] for file in (await alice.get(place))["items"]} == {"a", "b/c", "d"}
 
 
 async def test_data_in_several_requests_is_there_with_its_last_files_and_not_before(alice: Caller) -> None:
