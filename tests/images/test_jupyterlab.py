@@ -29,6 +29,9 @@ def test_a_kernel_has_the_tools_of_the_trade_and_what_a_person_adds(
             "print(sys.prefix, kqi.__version__, numpy.arange(4).sum())"
         )
         assert server.execute(code).split()[0::2] == ["/opt/kqi/python", "6"]
+        asked = "import importlib.metadata as m; print(m.version('jupyterlab'))"
+        lab_version = server.container.run("/opt/kqi/jupyter/bin/python", "-c", asked)
+        assert server.execute("import os; print(os.environ['JUPYTERLAB_VERSION'])") == lab_version
         own = home / ".local/lib" / _version(server.container) / "site-packages"
         own.mkdir(parents=True)
         (own / "brought.py").write_text("answer = 42\n")

@@ -29,7 +29,11 @@ _BUILT = ".built"
 _LAB = json.dumps(
     {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}, indent=1
 )
-_LAB_FILE = Path("etc", "jupyter", "labconfig", "default_setting_overrides.json")
+_SERVER = (
+    'import importlib.metadata, os\n\nos.environ["JUPYTERLAB_VERSION"] = importlib.metadata.version("jupyterlab")\n'
+)
+# Settings of a notebook server, by their places in an environment.
+_SETTINGS = {"labconfig/default_setting_overrides.json": _LAB, "jupyter_server_config.py": _SERVER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,10 @@ async def make(settings: Settings, name: str, requirements: Path) -> Path:
                 await _add_client(settings, building, into)
             else:
                 await _uv(settings, *into, "pip", "-r", str(requirements))
-            (building / _LAB_FILE).parent.mkdir(parents=True, exist_ok=True)
-            (building / _LAB_FILE).write_text(_LAB, "utf-8")
+            for place, text in _SETTINGS.items():
+                file = building / "etc" / "jupyter" / place
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, "utf-8")
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
@@ -180,7 +186,7 @@ def _passable(path: Path) -> bool:
 
 
 def _built(settings: Settings, requirements: Path) -> Path:
-    made_of = requirements.read_bytes() + _LAB.encode()
+    made_of = requirements.read_bytes() + json.dumps(_SETTINGS).encode()
     if requirements == DEFAULT_REQUIREMENTS:
         made_of += client_wheel.wheel()
     return settings.environments / _BUILT / hashlib.sha256(made_of).hexdigest()[:16]

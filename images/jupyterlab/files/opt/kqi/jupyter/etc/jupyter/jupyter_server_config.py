@@ -1,0 +1,4 @@
+import importlib.metadata
+import os
+
+os.environ["JUPYTERLAB_VERSION"] = importlib.metadata.version("jupyterlab")
