@@ -42,9 +42,9 @@ _LAST = {"user": ("revoke_current_token",), "other tenant": ("revoke_current_tok
 _LAST["administrator"] = ("revoke_current_token", "publish_terms")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """One of its own: an administrator who tries everything takes rights from people whom other tests know."""
+    """One for each who tries everything: they take rights from others, and leave work where they are let in no more."""
     with new_state() as state:
         async with serving(state, MemoryDirectory(), tmp_path_factory.getbasetemp()) as found:
             yield found
@@ -69,7 +69,6 @@ async def test_generated_requests_get_answers_of_the_schema(
         # A tester who lost the token on the way would have seen nothing but 401.
         await tester.get("/me")
         assert spare not in {token["id"] for token in (await tester.get("/tokens"))["items"]}
-        await tester.leave()
     for name in last:
         ending = (await tester.post("/tokens", {"name": "last"}))["token"] if tester else ""
         try:
