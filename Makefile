@@ -87,6 +87,7 @@ images: image-packages ## build the images: IMAGES="hub proxy" TAG=1.2 ARGS="--b
 	@$(PYTHON) -m images $(IMAGES) $(if $(TAG),--tag $(TAG)) $(ARGS)
 
 test-images: $(VENV)/.dev image-packages ## build the images and pass their tests
+	@requirements/debian.sh busybox-static
 	@$(BIN)/python -m pytest tests/images $(ARGS)
 
 foreign: ## pass the tests of KubeSpawner 7.1.0 or ldapauthenticator 2.0.2: SRC=checkout of its repository
