@@ -55,7 +55,10 @@ def test_an_environment_of_ones_own_becomes_a_kernel_and_goes_again(
         assert "custom-env" not in server.kernels()["kernelspecs"]
 
 
-def test_it_starts_with_a_home_that_is_broken_in_every_way(image: Reference, free_port: int, home: Path) -> None:
+@pytest.mark.parametrize("wrong", ["c.ServerApp.port = 'not a number'", "raise SystemExit('a setting')"])
+def test_it_starts_with_a_home_that_is_broken_in_every_way(
+    image: Reference, free_port: int, home: Path, wrong: str
+) -> None:
     with Container(image=image("jupyterlab"), entrypoint=_SLEEP) as container:
         version = _version(container)
     for name in ("jupyter_server", "jupyterhub", "jupyterlab", "tornado", "traitlets"):
@@ -72,7 +75,7 @@ def test_it_starts_with_a_home_that_is_broken_in_every_way(image: Reference, fre
     settings = home / ".jupyter"
     (settings / "jupyter_server_config.d").mkdir(parents=True)
     (settings / "labconfig").mkdir()
-    (settings / "jupyter_server_config.py").write_text("c.ServerApp.port = 'not a number'\n")
+    (settings / "jupyter_server_config.py").write_text(f"{wrong}\n")
     for name in ("jupyter_config.json", "jupyter_server_config.json", "labconfig/page_config.json"):
         (settings / name).write_text('{"broken": ')
     (settings / "jupyter_server_config.d" / "own.json").write_text('{"ServerApp": {"jpserver_extensions": {"no": ')
