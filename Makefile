@@ -51,12 +51,12 @@ demo-cluster: $(VENV)/.dev packages cluster-packages image-packages ## the same 
 packages:
 	@requirements/debian.sh $(PACKAGES)
 
-check: $(VENV)/.dev ## ruff, mypy --strict, import-linter, the size of modules
+check: $(VENV)/.dev ## ruff, mypy --strict, import-linter, the shape of the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --cache-dir $(VENV)/.importlinter
-	@$(BIN)/python -m pytest -q tests/architecture/test_shape.py -k test_no_module_has_more_than_400_lines
+	@$(BIN)/python -m pytest -q tests/architecture
 
 test: $(VENV)/.dev packages ## set up and pass all tests
 	@$(BIN)/python -m pytest $(SPREAD) --maxprocesses 4 --ignore tests/cluster --ignore tests/directories --ignore tests/images $(ARGS)

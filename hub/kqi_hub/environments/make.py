@@ -25,15 +25,9 @@ from kqi_spawner.local.images import resolve
 DEFAULT = "default"
 DEFAULT_REQUIREMENTS = Path(__file__).parent / "default.txt"
 _BUILT = ".built"
-# What JupyterLab is set to until a person sets it otherwise: it neither asks for nor fetches anything from outside.
-_LAB = json.dumps(
-    {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}, indent=1
-)
-_SERVER = (
-    'import importlib.metadata, os\n\nos.environ["JUPYTERLAB_VERSION"] = importlib.metadata.version("jupyterlab")\n'
-)
-# Settings of a notebook server, by their places in an environment.
-_SETTINGS = {"labconfig/default_setting_overrides.json": _LAB, "jupyter_server_config.py": _SERVER}
+# `etc/jupyter` of an environment that JupyterLab runs in, here and in images: it says its version to programs and
+# neither asks for nor fetches anything from outside, until a person sets it otherwise.
+NOTEBOOK = Path(__file__).parent / "notebook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +75,7 @@ async def make(settings: Settings, name: str, requirements: Path) -> Path:
                 await _add_client(settings, building, into)
             else:
                 await _uv(settings, *into, "pip", "-r", str(requirements))
-            for place, text in _SETTINGS.items():
-                file = building / "etc" / "jupyter" / place
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, "utf-8")
+            shutil.copytree(NOTEBOOK, building / "etc" / "jupyter", dirs_exist_ok=True)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
@@ -186,7 +177,7 @@ def _passable(path: Path) -> bool:
 
 
 def _built(settings: Settings, requirements: Path) -> Path:
-    made_of = requirements.read_bytes() + json.dumps(_SETTINGS).encode()
+    made_of = b"".join(file.read_bytes() for file in (requirements, *sorted(NOTEBOOK.rglob("*.*"))))
     if requirements == DEFAULT_REQUIREMENTS:
         made_of += client_wheel.wheel()
     return settings.environments / _BUILT / hashlib.sha256(made_of).hexdigest()[:16]
