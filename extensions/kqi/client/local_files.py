@@ -30,7 +30,7 @@ _PATH: TypeAdapter[str] = TypeAdapter(FilePath)
 class LocalFile:
     """A file here and the path it gets there."""
 
-    place: Path
+    place: str
     path: str
     size: int
 
@@ -104,14 +104,15 @@ def tar(files: Sequence[LocalFile]) -> bytes:
 
 
 def read(file: LocalFile) -> bytes:
-    content = file.place.read_bytes()
+    with open(file.place, "rb", buffering=0) as stream:
+        content = stream.read()
     if len(content) != file.size:
         raise BadFile("error.file_changed", path=file.place)
     return content
 
 
 def read_part(file: LocalFile, start: int, size: int) -> bytes:
-    with file.place.open("rb") as stream:
+    with open(file.place, "rb") as stream:
         stream.seek(start)
         content = stream.read(size)
     if len(content) != min(size, file.size - start):
@@ -124,13 +125,13 @@ def hashes(files: Sequence[LocalFile]) -> list[str]:
     return [_sha256_at_once(file.place) for file in files]
 
 
-def _sha256_at_once(place: Path) -> str:
-    with place.open("rb", buffering=0) as stream:
+def _sha256_at_once(place: str) -> str:
+    with open(place, "rb", buffering=0) as stream:
         return hashlib.sha256(stream.read()).hexdigest()
 
 
-def sha256(place: Path) -> str:
-    with place.open("rb") as stream:
+def sha256(place: str) -> str:
+    with open(place, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -138,41 +139,43 @@ def _below(path: Path, taking: Taking) -> Iterator[LocalFile]:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            for place in _in_folder(path, taking, {(status.st_dev, status.st_ino)}):
-                yield _named(place, place.relative_to(path).as_posix())
+            yield from _in_folder(path, "", taking, {(status.st_dev, status.st_ino)})
         elif stat.S_ISREG(status.st_mode):
-            yield _named(path, path.name)
+            yield _named(str(path), path.name, status.st_size)
         else:
             raise BadFile("error.not_a_file", path=path)
     except OSError as problem:
         raise BadFile("error.unreadable", path=problem.filename or path, reason=problem.strerror) from problem
 
 
-def _in_folder(folder: Path, taking: Taking, around: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the files below a folder; `around` tells it and those above it, into which no link is followed."""
-    folders: list[Path] = []
+def _in_folder(folder: Path, above: str, taking: Taking, around: set[tuple[int, int]]) -> Iterator[LocalFile]:
+    """Yield the files below a folder, whose names there begin with `above`.
+
+    `around` tells it and those above it, into which no link is followed.
+    """
+    folders: list[os.DirEntry[str]] = []
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        place = folder / entry.name
-        kind = place if entry.is_symlink() else entry  # the listing says it already
+        kind = Path(entry.path) if entry.is_symlink() else entry  # a listing raises for links in a circle
         if kind.is_dir():
-            folders.append(place)
+            folders.append(entry)
         elif kind.is_file():
-            yield place
+            yield _named(entry.path, above + entry.name, entry.stat().st_size)
         else:
-            taking.left_out(place)
-    for place in folders:
+            taking.left_out(Path(entry.path))
+    for entry in folders:
+        place = Path(entry.path)
         status = place.stat()
         identity = (status.st_dev, status.st_ino)
-        if identity in around or (place.is_symlink() and not taking.follow_links):
+        if identity in around or (entry.is_symlink() and not taking.follow_links):
             taking.left_out(place)
         else:
-            yield from _in_folder(place, taking, {*around, identity})
+            yield from _in_folder(place, f"{above}{entry.name}/", taking, {*around, identity})
 
 
-def _named(place: Path, path: str) -> LocalFile:
+def _named(place: str, path: str, size: int) -> LocalFile:
     try:
-        return LocalFile(place, _PATH.validate_python(path), place.stat().st_size)
+        return LocalFile(place, _PATH.validate_python(path), size)
     except (ValidationError, UnicodeEncodeError) as problem:
         raise BadFile("error.bad_name", path=ascii(path)) from problem

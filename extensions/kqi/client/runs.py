@@ -142,7 +142,7 @@ class RunGroup(Group[Mode]):
         with tempfile.TemporaryDirectory(prefix="kqi-", ignore_cleanup_errors=True) as temporary:
             packed = Path(temporary, "code.tar.gz")
             yield from work(partial(_pack, place, packed))
-            file = LocalFile(packed, packed.name, packed.stat().st_size)
+            file = LocalFile(str(packed), packed.name, packed.stat().st_size)
             (sent,) = yield from send_files([file], self._tenant)
         return Archive(sha256=sent.sha256, origin=str(place)[-255:])
 

@@ -1,5 +1,6 @@
 """Parts that every wire model uses: strict input, texts that survive a round trip, pages and problems."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -9,6 +10,8 @@ from pydantic_core import PydanticCustomError
 Item = TypeVar("Item")
 # Programs that walk a tree recursively (Python's own included) fail at about a thousand.
 _DEEPEST = 100
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_SEVERAL_LINES = re.compile("[\t\n\r\x0b\x0c\x85\u2028\u2029]")
 
 
 class Wire(BaseModel):
@@ -28,16 +31,13 @@ class Request(BaseModel):
 
 
 def _printable(text: str) -> str:
-    bad = next(
-        (char for char in text if (ord(char) < 32 and char not in "\t\n\r") or 0xD800 <= ord(char) <= 0xDFFF), None
-    )
-    if bad is not None or "\x7f" in text:
+    if _CONTROL.search(text):
         raise PydanticCustomError("control_character", "holds a control character; remove it")
     return text
 
 
 def _one_line(text: str) -> str:
-    if any(char in text for char in "\t\n\r\x0b\x0c\x85\u2028\u2029"):
+    if _SEVERAL_LINES.search(text):
         raise PydanticCustomError("several_lines", "must be one line")
     return _printable(text)
 
@@ -50,13 +50,14 @@ def _not_blank(text: str) -> str:
 
 def _path(text: str) -> str:
     parts = text.split("/")
-    if any(part in {"", ".", ".."} for part in parts):
+    if not {"", ".", ".."}.isdisjoint(parts):
         raise PydanticCustomError("not_relative", "must be a relative path without empty parts, '.' or '..'")
     if len(parts) > _DEEPEST:
         raise PydanticCustomError("too_deep", "is more than {most} folders deep", {"most": _DEEPEST})
-    if any(len(part.encode()) > 255 for part in parts):
+    size = len(text.encode())
+    if size > 255 and any(len(part.encode()) > 255 for part in parts):
         raise PydanticCustomError("part_too_long", "has a part of more than 255 bytes")
-    if len(text.encode()) > 2048:
+    if size > 2048:
         raise PydanticCustomError("path_too_long", "is longer than 2,048 bytes")
     return text
 

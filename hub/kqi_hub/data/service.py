@@ -122,7 +122,7 @@ class DataService:
         wanted = set(paths)
         if len(wanted) < len(paths):
             raise Invalid("file_twice", path=Counter(paths).most_common(1)[0][0])
-        there = await store.contents(scope, row.id, paths)
+        there = await store.contents(scope, row.id, paths) if row.files else {}
         if other := [path for path, sha256 in files if there.get(path, sha256) != sha256]:
             raise Conflict("file_exists", path=min(other))
         # Sent again after a cut: what has come is left as it is.

@@ -236,22 +236,24 @@ async def known_sizes(scope: TenantScope, hashes: Sequence[str]) -> dict[str, in
         staged = select(StagedRow.sha256, StagedRow.size).where(
             StagedRow.sha256.in_(part), StagedRow.tenant_id == scope.tenant
         )
-        in_data = (
-            select(DataFileRow.sha256, DataFileRow.size)
-            .join(DataRow, DataRow.id == DataFileRow.data_id)
-            .where(DataFileRow.sha256.in_(part), DataRow.tenant_id == scope.tenant)
-            .distinct()
-        )
-        for query in (staged, in_data):
-            found.update({sha256: size for sha256, size in (await scope.execute(query)).all()})
+        found.update({sha256: size for sha256, size in (await scope.execute(staged)).all()})
+        if rest := [sha256 for sha256 in part if sha256 not in found]:
+            in_data = (
+                select(DataFileRow.sha256, DataFileRow.size)
+                .join(DataRow, DataRow.id == DataFileRow.data_id)
+                .where(DataFileRow.sha256.in_(rest), DataRow.tenant_id == scope.tenant)
+                .distinct()
+            )
+            found.update({sha256: size for sha256, size in (await scope.execute(in_data)).all()})
     return found
 
 
 async def stage(scope: TenantScope, sizes: dict[str, int]) -> None:
     """Note that the scope's tenant has sent these contents, just now."""
     known = await stage_again(scope, list(sizes))
+    at = now()
     fresh = [
-        {"tenant_id": scope.tenant, "sha256": sha256, "size": size, "at": now()}
+        {"tenant_id": scope.tenant, "sha256": sha256, "size": size, "at": at}
         for sha256, size in sizes.items()
         if sha256 not in known
     ]
