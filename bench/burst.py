@@ -65,10 +65,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Seconds from the first request to the last one ready, by size; the writes that each start took of the cluster."""
+    """Seconds from the first request to the last one ready, by size; the writes that each start took of the cluster.
+
+    `hub`: the same for the most starts, of a hub that starts nothing.
+    """
 
     ours: dict[int, float]
     theirs: dict[int, float]
+    hub: float
     jobs: float
     writes: dict[str, float]
 
@@ -126,16 +130,17 @@ def main(given: Given, peer: Given) -> Found:
             extra={"bench.py": _SERVICE.format(token=token)},
         )
         kept.enter_context(parts)
-        url, proxy = kept.enter_context(_vanilla(peer, token, parts))
         ours = Ours(parts, people, token, given.namespace)
-        theirs = Theirs(url, proxy, token, peer.namespace)
-        return asyncio.run(_measure(ours, theirs, people, Audit(Path(given.audit))))
+        theirs = Theirs(*kept.enter_context(_vanilla(peer, token, parts)), token, peer.namespace)
+        hub = Theirs(*kept.enter_context(_vanilla(peer, token, parts, answers=f"http://127.0.0.1:{_PORT}")), token, "")
+        return asyncio.run(_measure(ours, theirs, hub, people, Audit(Path(given.audit))))
 
 
-async def _measure(ours: Ours, theirs: Theirs, people: Sequence[str], audit: "Audit") -> Found:
+async def _measure(ours: Ours, theirs: Theirs, hub: Theirs, people: Sequence[str], audit: "Audit") -> Found:
     for name in people:
-        _good(await theirs.hub.post(f"/users/{name}"))
-    for side in (ours, theirs):  # the first of all warms both up
+        for side in (theirs, hub):
+            _good(await side.hub.post(f"/users/{name}"))
+    for side in (ours, theirs, hub):  # the first of all warms them up
         await _burst(side, people)
     mine: dict[int, float] = {}
     other: dict[int, float] = {}
@@ -144,6 +149,7 @@ async def _measure(ours: Ours, theirs: Theirs, people: Sequence[str], audit: "Au
         mine[size] = statistics.median(first for first, _ in pairs)
         other[size] = statistics.median(second for _, second in pairs)
         print(f"{size}: {pairs}", file=sys.stderr, flush=True)
+    alone = statistics.median([await _burst(hub, people) for _ in range(PAIRS[len(people)])])
     writes = {}
     for name, side in (("notebook", ours), ("peer's notebook", theirs)):
         counted = audit.writes(side.namespace)
@@ -153,7 +159,7 @@ async def _measure(ours: Ours, theirs: Theirs, people: Sequence[str], audit: "Au
     counted = audit.writes(ours.namespace)
     jobs = await _jobs(ours, people[0])
     writes["job"] = counted() / JOBS
-    return Found(ours=mine, theirs=other, jobs=jobs, writes=writes)
+    return Found(ours=mine, theirs=other, hub=alone, jobs=jobs, writes=writes)
 
 
 async def _burst(side: Side, people: Sequence[str], *, ending: bool = True) -> float:
@@ -244,9 +250,13 @@ class Audit:
 
 
 @contextmanager
-def _vanilla(given: Given, token: str, parts: Parts) -> Iterator[tuple[str, str]]:
-    """Run the peer with the same proxy and yield its address, and that of its proxy's API."""
-    state = Path(given.state)
+def _vanilla(given: Given, token: str, parts: Parts, answers: str = "") -> Iterator[tuple[str, str]]:
+    """Run the peer with the same proxy and yield its address, and that of its proxy's API.
+
+    With `answers` it starts nothing: that is the address of every server.
+    """
+    state = Path(given.state) / ("nothing" if answers else "peer")
+    state.mkdir()
     ports = {name: free_port() for name in ("people", "hub", "proxy")}
     told = {
         "url": f"http://127.0.0.1:{ports['people']}",
@@ -254,7 +264,8 @@ def _vanilla(given: Given, token: str, parts: Parts) -> Iterator[tuple[str, str]
         "proxy_api": f"http://127.0.0.1:{ports['proxy']}",
         "proxy_token": _PROXY_TOKEN,
         "proxy": parts.proxy_program,
-        **{"state": given.state, "token": token, "namespace": given.namespace, "image": given.images["default"]},
+        **{"state": str(state), "token": token, "namespace": given.namespace, "image": given.images["default"]},
+        "answers": answers,
     }
     around = {**os.environ, "KQI_BENCH_HUB": json.dumps(told), "KUBECONFIG": given.kubeconfig}
     config = Path(__file__).with_name("vanilla.py")

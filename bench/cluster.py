@@ -80,6 +80,7 @@ def _bursts(cluster: Cluster, audit: Path) -> list[Record]:
                 "starts per second": 1 / each[0],
                 "the peer's": 1 / each[1],
                 "their ratio": each[1] / each[0],
+                "a hub's that starts nothing": SIZES[-1] / found["hub"],
             },
             target=">= 1.5 x the peer's starts per second, <= 3 writes per start",
         ),
