@@ -17,6 +17,7 @@ from kqi_hub.jupyterhub.authenticator import NAME, KqiAuthenticator
 from kqi_hub.jupyterhub.pages import ChangePassword, FirstPassword, Home, SignIn
 from kqi_hub.jupyterhub.progress import PROGRESS
 from kqi_hub.jupyterhub.rest import MakeToken, Verify
+from kqi_hub.jupyterhub.servers import SERVERS
 from kqi_hub.jupyterhub.sessions import Sessions
 from kqi_hub.jupyterhub.terms import Terms
 from kqi_hub.runtime import Runtime, kept_secret
@@ -38,6 +39,7 @@ PAGES = (
     ("/kqi/sessions", Sessions),
     ("/kqi/apply", Apply),
     *PROGRESS,
+    *SERVERS,
 )
 _SPAWNERS = {
     "local": ("kqi_spawner.jupyterhub.local_spawner", "KqiLocalSpawner"),

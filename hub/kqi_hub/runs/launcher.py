@@ -32,19 +32,25 @@ class HubLauncher:
         self._api, self._token = f"{hub}/api/", token
 
     async def open(self, run: Run) -> None:
-        answer = await self._send("POST", run, {"user_options": {"run": run.number}})
+        answer = await self._request("POST", _place(run), {"user_options": {"run": run.number}})
         if answer.status == 404:
             # The hub has not met this person yet: they came by the command line.
             await self._request("POST", _user(run), None)
-            answer = await self._send("POST", run, {"user_options": {"run": run.number}})
+            answer = await self._request("POST", _place(run), {"user_options": {"run": run.number}})
         # 400: it is running or starting already.
         if answer.status not in {201, 202, 204, 400}:
             raise _refusal(answer)
 
     async def close(self, run: Run) -> None:
+        await self._close(run, _place(run))
+
+    async def over(self, run: Run) -> None:
+        await self._close(run, f"{_place(run)}?workload={run.workload}")
+
+    async def _close(self, run: Run, place: str) -> None:
         # With every one there ever was in its database the hub grows slow; what a person named stays in their list.
         body = {"remove": True} if run.server == server_of(run.number) else None
-        answer = await self._send("DELETE", run, body)
+        answer = await self._request("DELETE", place, body)
         if answer.status not in _FINE | {400}:
             raise Unavailable("hub_refused", status=answer.status, message=answer.text[:300])
 
@@ -67,9 +73,6 @@ class HubLauncher:
 
     async def aclose(self) -> None:
         await self._session.close()
-
-    async def _send(self, method: str, run: Run, body: object) -> _Answer:
-        return await self._request(method, _place(run), body)
 
     async def _request(self, method: str, place: str, body: object) -> _Answer:
         try:

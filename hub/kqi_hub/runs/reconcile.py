@@ -45,7 +45,10 @@ class Launcher(Protocol):
         """Ask the hub to start the server of this run; it then asks us for the workload. Idempotent."""
 
     async def close(self, run: Run) -> None:
-        """Ask the hub to stop it. Idempotent."""
+        """Ask the hub to stop it, also while it starts. Idempotent."""
+
+    async def over(self, run: Run) -> None:
+        """Tell the hub that it has ended; what has been started in its place goes on. Idempotent."""
 
     async def opened(self, run: Run) -> str | None:
         """Wait for the end of the start: None if the server can be opened, else why not. Raises Unavailable."""
@@ -252,7 +255,7 @@ class Reconciler:
         async with self.database.read() as session:
             found = await store.by_key(Scope(session), run.key)
         if found is None or found.phase.ended:
-            await self.launcher.close(run)
+            await self.launcher.over(run)
 
     async def _not_opened(self, run: Run, fault: str) -> None:
         seen = (await self.backend.observe([run.workload])).get(run.workload)
@@ -299,7 +302,7 @@ class Reconciler:
         fault = self._faults.pop(run.key, "")
         again = await self._end(run, end.phase, end.reason, message or seen.message or fault)
         if run.kind is Kind.NOTEBOOK:
-            await self.launcher.close(run)
+            await self.launcher.over(run)
         await self.backend.forget(run.workload)
         return again
 

@@ -36,6 +36,9 @@ class NoHub:
     async def close(self, run: Run) -> None:
         pass
 
+    async def over(self, run: Run) -> None:
+        pass
+
     async def opened(self, run: Run) -> str | None:
         await asyncio.Event().wait()
         return None

@@ -106,6 +106,34 @@ def test_a_server_started_at_the_hub_is_a_run_like_any_other_and_starts_again(hu
             assert wait_for(client, f"/notebooks/{run['id']}", *OVER)
 
 
+def test_the_end_of_a_server_does_not_interrupt_the_one_that_was_started_after_it(hub_platform: Platform) -> None:
+    secret = (hub_platform.state / "secrets" / "service-token").read_text().strip()
+
+    def over(workload: str) -> None:
+        answer = httpx.delete(
+            f"{hub_platform.url}/hub/api/users/erin/server",
+            params={"workload": workload},
+            headers={"Authorization": f"token {secret}"},
+        )
+        assert answer.status_code in {202, 204}, answer.text
+
+    with hub_platform.client("erin") as client, hub_platform.browser("erin") as erin:
+        assert start_at_hub(erin, "erin").get("ready")
+        first = client.get("/notebooks").json()["items"][0]["id"]
+        ended(client, first)
+        answer = erin.post("/hub/api/users/erin/server", headers=hub_headers(erin))
+        assert answer.status_code == 202, answer.text
+        over(f"notebook-{first}")  # the platform's word, late
+        last = progress(erin, "erin")
+        assert last.get("ready"), last
+        over(f"notebook-{first}")
+        assert "JupyterLab" in erin.get("/user/erin/lab").text
+        anonymous = httpx.delete(f"{hub_platform.url}/hub/api/users/erin/server", params={"workload": "x"})
+        assert anonymous.status_code == 403
+        over(f"notebook-{first}-2")
+        assert wait_for(client, f"/notebooks/{first}", *OVER)["phase"] == "completed"
+
+
 def test_the_hub_keeps_no_list_of_what_ended_but_what_a_person_named_stays(hub_platform: Platform) -> None:
     def known() -> set[str]:
         return set(servers(frank, "frank", include_stopped_servers="1")) - {""}
