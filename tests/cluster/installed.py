@@ -6,11 +6,14 @@ import json
 import os
 import tarfile
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import httpx
 
 from tests.cluster.harness import network
 from tests.cluster.harness.cluster import Cluster
@@ -63,6 +66,11 @@ class Installed:
             os.chown(place, *_USER)
         self.url = f"http://127.0.0.1:{self.cluster.forward(network.Place(1).address, _NODE_PORT)}"
         self.upgrade()
+        # A hub that is ready gives the proxy its routes a moment later.
+        until = time.monotonic() + 60
+        while httpx.get(f"{self.url}/services/kqi/client", trust_env=False).status_code == 404:
+            assert time.monotonic() < until, "the proxy does not know the api"
+            time.sleep(0.2)
         return self
 
     def __exit__(
@@ -111,6 +119,7 @@ class Installed:
             self.cluster.kubectl("create", "namespace", "kqi-code")
             self.cluster.kubectl("apply", "-f", "-", text=_CODE % (f"{_PREFIX}/hub:{self.tag}", _CODE_SERVICE))
             self.cluster.kubectl("-n", "kqi-code", "wait", "pod/code", "--for=condition=Ready", "--timeout=60s")
+            self._until_reached("code.kqi-code.svc", 9418)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(place, arcname=place.name)
@@ -118,6 +127,25 @@ class Installed:
         words = ("-n", "kqi-code", "exec", "-i", "code", "--", "/bin/sh", "-ec", unpack)
         self.cluster.kubectl(*words, text=base64.b64encode(packed.getvalue()).decode())
         return f"git://code.kqi-code.svc/{place.name}"
+
+    def _until_reached(self, host: str, port: int) -> None:
+        """Wait until every api reaches a Service: each node hears of its pods by itself, a moment after they are."""
+        script = f"""
+import socket, time
+until = time.monotonic() + 60
+while True:
+    try:
+        socket.create_connection(({host!r}, {port}), 5).close()
+        break
+    except OSError:
+        if time.monotonic() > until:
+            raise
+        time.sleep(0.1)
+"""
+        selector = "app.kubernetes.io/component=api"
+        for pod in self.cluster.get("-n", SPACE, "pods", "-l", selector)["items"]:
+            words = ("-n", SPACE, "exec", "-i", pod["metadata"]["name"], "--", "python3", "-")
+            self.cluster.kubectl(*words, text=script)
 
     def _values(self) -> dict[str, Any]:
         def image(name: str) -> dict[str, str]:
