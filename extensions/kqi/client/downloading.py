@@ -42,7 +42,7 @@ def bring(file: Remote, target: Path, meter: Meter) -> Steps[Path]:
     fresh = target.with_name(part_name(file.path))
     yield from work(partial(target.parent.mkdir, parents=True, exist_ok=True))
     yield from _receive(file, fresh, meter)
-    if file.sha256 and (yield from work(partial(sha256, str(fresh)))) != file.sha256:
+    if file.sha256 and (yield from work(partial(sha256, fresh))) != file.sha256:
         fresh.unlink()
         raise Damaged("error.damaged", path=file.path)
     yield from work(partial(_put, file, fresh, target))
@@ -126,5 +126,5 @@ def is_there(file: Remote, target: Path) -> bool:
     if not target.is_file() or target.stat().st_size != file.size:
         return False
     if file.sha256:
-        return sha256(str(target)) == file.sha256
+        return sha256(target) == file.sha256
     return file.changed_ns is not None and abs(target.stat().st_mtime_ns - file.changed_ns) < _SAME_TIME_NS

@@ -104,8 +104,7 @@ def tar(files: Sequence[LocalFile]) -> bytes:
 
 
 def read(file: LocalFile) -> bytes:
-    with open(file.place, "rb", buffering=0) as stream:
-        content = stream.read()
+    content = _content(file.place)
     if len(content) != file.size:
         raise BadFile("error.file_changed", path=file.place)
     return content
@@ -122,15 +121,15 @@ def read_part(file: LocalFile, start: int, size: int) -> bytes:
 
 def hashes(files: Sequence[LocalFile]) -> list[str]:
     """Return the SHA-256 of each of some small files."""
-    return [_sha256_at_once(file.place) for file in files]
+    return [hashlib.sha256(_content(file.place)).hexdigest() for file in files]
 
 
-def _sha256_at_once(place: str) -> str:
+def _content(place: str) -> bytes:
     with open(place, "rb", buffering=0) as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
+        return stream.read()
 
 
-def sha256(place: str) -> str:
+def sha256(place: str | Path) -> str:
     with open(place, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
