@@ -112,6 +112,25 @@ def test_a_hub_that_dies_during_a_start_finds_the_one_server_again(hub: Hub) -> 
     gone(hub, name)
 
 
+def test_a_start_that_a_dying_hub_left_without_its_secret_is_gone_on_with(hub: Hub, cluster: Cluster) -> None:
+    name = hub.run("waiter-half")  # for which there is no room yet
+    assert hub.ask("waiter-half").status_code == 202
+    first = until(lambda: [pod["metadata"]["uid"] for pod in hub.get("pods", name)])
+    hub.end(signal.SIGKILL)
+    cluster.kubectl("-n", hub.settings.namespace, "delete", "secret", name, "--ignore-not-found")
+    hub.start()
+    assert hub.ask("waiter-half").status_code == 202
+    try:
+        cluster.kubectl("label", "node", "node1", "kqi-test=room")
+        assert list(hub.events("waiter-half"))[-1]["ready"]
+    finally:
+        cluster.kubectl("label", "node", "node1", "kqi-test-")
+    assert [pod["metadata"]["uid"] for pod in hub.get("pods", name)] == first
+    assert me(hub, name)["name"] == "waiter-half"
+    stopped(hub, "waiter-half")
+    gone(hub, name)
+
+
 @pytest.mark.parametrize("server", ["", "second"])
 def test_a_server_that_waits_for_room_can_be_stopped(hub: Hub, server: str) -> None:
     name = hub.run("waiter", server)

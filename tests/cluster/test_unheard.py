@@ -18,7 +18,7 @@ from kqi_spawner.workload import Access, Mount, Resources, Secret, VolumePath
 from tests.cluster.harness.cluster import Cluster
 from tests.contract import kubernetes
 from tests.contract.engines import Engine
-from tests.contract.programs import LINGER
+from tests.contract.programs import LINGER, SAY_GOODBYE
 from tests.ldap_wire import Relay
 
 
@@ -84,6 +84,44 @@ async def test_secrets_that_a_start_left_take_the_values_of_the_next(engine: Eng
     await engine.backend._create(engine.backend._secrets, hidden)  # and then it died
     name = await engine.run("echo $TOKEN", name=left.name, secrets={"TOKEN": Secret("of-this-start")})
     assert await engine.output(name) == "of-this-start\n"
+
+
+@pytest.mark.parametrize("port", [None, 8888])
+async def test_a_start_that_was_cut_before_its_secret_was_there_is_made_whole_by_the_next(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, port: int | None
+) -> None:
+    client = engine.backend._client
+    create = client.create
+
+    async def cut(path: str, body: manifest.Manifest) -> object:
+        if body["kind"] == "Secret":
+            raise BackendError("the connection is lost")
+        return await create(path, body)
+
+    workload = engine.workload("echo $TOKEN", secrets={"TOKEN": Secret("of-the-next-start")}, port=port)
+    with monkeypatch.context() as broken, pytest.raises(BackendError, match="lost"):
+        broken.setattr(client, "create", cut)
+        await engine.backend.start(workload)
+    assert (await engine.status(workload.name)).phase is Phase.PENDING
+    after = await KubernetesBackend.opened(settings(engine))
+    try:
+        await after.start(workload)
+        assert await engine.output(workload.name) == "of-the-next-start\n"
+    finally:
+        await after.close()
+
+
+async def test_how_a_server_ended_is_known_though_its_pod_is_gone(engine: Engine, cluster: Cluster) -> None:
+    name = await engine.run(SAY_GOODBYE, port=8888)
+    await engine.said(name, "up")
+    await asyncio.to_thread(cluster.kubectl, "-n", settings(engine).namespace, "delete", "pod", name)
+    async with asyncio.timeout(30):
+        while engine.backend.knows(name):  # noqa: ASYNC110 - the engine is tested
+            await asyncio.sleep(0.05)
+    seen = await engine.status(name)
+    assert (seen.phase, seen.exit_code) == (Phase.EXITED, 5)
+    await engine.backend.forget(name)
+    assert (await engine.status(name)).phase is Phase.ABSENT
 
 
 _GONE = """

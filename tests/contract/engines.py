@@ -39,6 +39,7 @@ class Engine:
     give: Callable[[Path], None] = lambda place: None  # lets workloads write in a folder of the store
     patience_s: float = PATIENCE_S
     kind: str = "card"  # of its cards; empty: it has none
+    port: int | None = None  # of its workloads, where they are servers
     counter: Any = field(default_factory=itertools.count)
     names: list[WorkloadName] = field(default_factory=list)
 
@@ -57,6 +58,7 @@ class Engine:
             workdir="/",
             resources=Resources(cpu_milli=1000, memory_mib=512),
             log=StorePath(f"runs/{name}.log"),
+            port=self.port,
         )
         return replace(given, **changes)
 

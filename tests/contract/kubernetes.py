@@ -49,6 +49,8 @@ def space(cluster: Cluster | Lent) -> Iterator[KubernetesSettings]:
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     cluster.kubectl("apply", "-f", "-", text=claim(name, store))
+    # No pod is let in before.
+    cluster.kubectl("-n", name, "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
     settings = KubernetesSettings(
         platform=name,
         namespace=name,

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
+from functools import cached_property
+
+import aiohttp
 
 from kqi_spawner.backend import AnnouncesChanges, ExecutionBackend
 from kqi_spawner.names import WorkloadName
@@ -31,6 +34,11 @@ class SharedEngine:
                 if isinstance(self._backend, AnnouncesChanges):
                     self._reader = asyncio.create_task(self._read(self._backend), name="kqi-spawner-changes")
             return self._backend
+
+    @cached_property
+    def http(self) -> aiohttp.ClientSession:
+        """What the Spawners ask the api and their servers with; it keeps nothing that a server says."""
+        return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=0))
 
     async def status(self, name: WorkloadName) -> WorkloadStatus:
         return (await (await self.backend()).observe([name]))[name]

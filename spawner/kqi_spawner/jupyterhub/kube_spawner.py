@@ -19,12 +19,13 @@ from kqi_spawner.kubernetes.backend import KubernetesBackend
 from kqi_spawner.kubernetes.overlay import Rules, laid_over
 from kqi_spawner.kubernetes.spaces import Spaces
 from kqi_spawner.names import WorkloadName
-from kqi_spawner.status import Phase, Waiting
+from kqi_spawner.status import Phase, Waiting, WorkloadStatus
 from kqi_spawner.workload import Workload
 
 log = logging.getLogger(__name__)
 _KNOCK_S = 0.2
-_KNOCK_TIMEOUT_S = 5.0
+_KNOCK = aiohttp.ClientTimeout(total=5)
+_ONCE = {"Connection": "close"}
 # What a service mesh answers for a server that does not listen yet.
 _NOT_YET = {502, 503, 504}
 _WAITS_FOR_OTHERS = {Waiting.ROOM, Waiting.SHARE}
@@ -100,6 +101,9 @@ class KqiKubeSpawner(RunServer, RepairedKubeSpawner):
             return None
         return LaunchContext(port=launched.port, api_token=token.reveal())
 
+    def half_begun(self, status: WorkloadStatus) -> bool:
+        return status.phase is Phase.PENDING  # it waits for the Secret that it was to be given next
+
     async def begin(self, workload: Workload) -> None:
         if self.internal_ssl:
             raise CannotStart("internal_ssl is not for servers that are runs: use a NetworkPolicy")
@@ -128,7 +132,7 @@ class KqiKubeSpawner(RunServer, RepairedKubeSpawner):
         patience_s = self.startup_timeout if self.startup_timeout is not None else self._answers_within
         try:
             async with asyncio.timeout(patience_s):
-                await _answers(f"{url}{self.server.base_url if self.server else '/'}api")
+                await _answers(self.engine.http, f"{url}{self.server.base_url if self.server else '/'}api")
         except TimeoutError as error:
             words = await self.last_words(name)
             seconds = round(patience_s)
@@ -168,13 +172,11 @@ def _url(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-async def _answers(url: str) -> None:
+async def _answers(http: aiohttp.ClientSession, url: str) -> None:
     """Wait until somebody answers HTTP there, whatever the answer is. The caller bounds the time."""
-    timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with session.get(url, allow_redirects=False) as answer:
-                    if answer.status not in _NOT_YET:
-                        return
-            await asyncio.sleep(_KNOCK_S)
+    while True:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with http.get(url, allow_redirects=False, timeout=_KNOCK, headers=_ONCE) as answer:
+                if answer.status not in _NOT_YET:
+                    return
+        await asyncio.sleep(_KNOCK_S)

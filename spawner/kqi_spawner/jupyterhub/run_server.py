@@ -32,6 +32,7 @@ TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
 _SECRETS = {TOKEN, "JPY_API_TOKEN"}
 _GRACE_S = 10.0
 _STOP_S = 30.0
+_ASK = aiohttp.ClientTimeout(total=240)
 _TRUST_S = 60  # for which a server believes what the hub said of a browser
 _TICK_S = 0.2
 _LAST_LINES, _LAST_CHARS = 8, 1500
@@ -82,6 +83,10 @@ class RunServer(Spawner):  # type: ignore[misc]
     async def kept(self, name: WorkloadName) -> LaunchContext | None:
         """Return what is known again of a server that an earlier hub started."""
         raise NotImplementedError
+
+    def half_begun(self, status: WorkloadStatus) -> bool:
+        """Whether one of which nothing is kept is a start that was cut, to be made whole by another `begin`."""
+        return False
 
     def let_go(self, name: WorkloadName) -> None:
         """The server is over: what was kept is of no use any more."""
@@ -212,24 +217,24 @@ class RunServer(Spawner):  # type: ignore[misc]
         body = {"person": self.user.name, "server": self.name, "run": options.run}
         headers = {"Authorization": f"Bearer {token}", "Accept-Language": self._accept_language}
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=240)) as session:
-                place = f"{self.api_url}/internal/launch"
-                async with session.post(place, json=body, headers=headers) as answer:
-                    found: dict[str, Any] = await answer.json(content_type=None)
-                    if answer.status != 200:
-                        raise SpawnException(str(found.get("detail", answer.reason)), reason="refused")
-                    return found
+            place = f"{self.api_url}/internal/launch"
+            async with self.engine.http.post(place, json=body, headers=headers, timeout=_ASK) as answer:
+                found: dict[str, Any] = await answer.json(content_type=None)
+                if answer.status != 200:
+                    raise SpawnException(str(found.get("detail", answer.reason)), reason="refused")
+                return found
         except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
             raise self.refusal("spawn.api_away", "api_away", status_code=503) from error
 
     async def _take_over_or_place(self, name: WorkloadName) -> None:
         """Take up the server of this name that a dying hub left behind; keep what the next hub would need."""
-        alive = (await self.engine.status(name)).phase in ALIVE
+        status = await self.engine.status(name)
+        alive = status.phase in ALIVE
         kept = await self.kept(name) if alive else None
         if kept:
             # The hub makes this token valid again in place of the one that it has just drawn.
             self.server_port, self.api_token = kept.port, kept.api_token
-        elif alive:
+        elif alive and not self.half_begun(status):
             await self._end(name, 0)
             raise self.refusal("spawn.not_taken_over", "not_taken_over")
         else:

@@ -1,9 +1,8 @@
-"""The Kubernetes engine behind the seam: a run is a Job, and the cluster remembers what became of it."""
+"""The Kubernetes engine behind the seam: work is a Job, a server a pod; the cluster remembers what became of them."""
 
 import asyncio
 import base64
 import fnmatch
-import logging
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -16,14 +15,13 @@ from kqi_spawner.errors import BackendError, CannotStart, UnknownImage
 from kqi_spawner.kubernetes import capacity, entry, labels, manifest
 from kqi_spawner.kubernetes.cache import Cache
 from kqi_spawner.kubernetes.client import ApiError, Client, Gone
-from kqi_spawner.kubernetes.observe import SeenPod, last_complaint, slow_at, status
+from kqi_spawner.kubernetes.observe import USED_UP, SeenPod, last_complaint, slow_at, status
 from kqi_spawner.kubernetes.overlay import Shape
 from kqi_spawner.kubernetes.settings import KubernetesSettings, Who
 from kqi_spawner.names import WorkloadName
 from kqi_spawner.status import Capacity, Phase, WorkloadStatus
 from kqi_spawner.workload import Secret, Workload
 
-log = logging.getLogger(__name__)
 _ENDED = {Phase.EXITED, Phase.LOST}
 # A file on another machine announces nothing: look so often while somebody reads along.
 _LOOK_S = 0.2
@@ -62,25 +60,27 @@ class KubernetesBackend:
 
     async def start(self, workload: Workload, *, shape: Shape | None = None) -> None:
         """Begin it as on every engine; `shape` may add to the pod."""
-        if self._cache.knows(workload.name):
+        name = workload.name
+        begun = self._cache.knows(name)
+        if begun and (self._cache.is_whole(name) or self._status(name).phase is not Phase.PENDING):
             return
         image = self._image(workload.image)
-        job = manifest.job(workload, image, self._settings)
-        if shape is not None:
-            job["spec"]["template"] = shape(job["spec"]["template"])
-        own = (manifest.secret(workload, self._settings), manifest.pull_secret(workload, image, self._settings))
-        hidden = [one for one in own if one is not None]
-        await asyncio.to_thread(self._open_log, workload)
-        for one in hidden:
-            await self._hide(workload.name, one)
+        if not begun:
+            job = manifest.job(workload, image, self._settings)
+            if shape is not None:
+                job["spec"]["template"] = shape(job["spec"]["template"])
+            await asyncio.to_thread(self._open_log, workload)
+            await self._begin(job, alone=workload.port is not None)
+        # After their owner, with which they go whoever removes it. A pod waits for the last of them.
+        own = (manifest.pull_secret(workload, image, self._settings), manifest.secret(workload, self._settings))
         try:
-            made = await self._create(self._jobs, job)
+            for one in own:
+                if one is not None:
+                    await self._hide(name, one)
         except CannotStart:
-            await self._delete_secrets(workload.name)
+            await self._remove(name)
             raise
-        self._cache.put_job(made)
-        for one in hidden:
-            await self._tie(one["metadata"]["name"], made)
+        self._cache.note_whole(name)
 
     def knows(self, name: WorkloadName) -> bool:
         """Whether it was started, and not yet forgotten, as far as has been heard."""
@@ -119,11 +119,7 @@ class KubernetesBackend:
         pod = self._cache.pod(name)
         if pod is not None and pod.kept:
             await self._release(pod)
-        await self._client.delete(f"{self._jobs}/{name}", {"propagationPolicy": "Background"})
-        await self._delete_secrets(name)
-        if pod is not None and not pod.over:
-            await self._client.delete(f"{self._pods}/{pod.name}", {"gracePeriodSeconds": 1})
-        self._cache.forget(name)
+        await self._remove(name)
 
     async def logs(self, name: WorkloadName, *, follow: bool) -> AsyncIterator[bytes]:
         place = self._cache.log(name)
@@ -161,13 +157,13 @@ class KubernetesBackend:
 
     async def launched(self, name: WorkloadName) -> Launched | None:
         """Read back with what a workload was started; None for one that is not there."""
-        try:
-            job = await self._client.get(f"{self._jobs}/{name}")
-            hidden = await self._client.get(f"{self._secrets}/{name}")
-        except Gone:
-            return None
-        text = base64.b64decode((hidden.get("data") or {}).get(entry.SECRETS_FILE, "")).decode()
-        return Launched(port=manifest.port_of(job), secrets=entry.secrets_of(text))
+        for path in (self._pods, self._jobs):
+            with suppress(Gone):
+                found = await self._client.get(f"{path}/{name}")
+                hidden = await self._client.get(f"{self._secrets}/{name}")
+                text = base64.b64decode((hidden.get("data") or {}).get(entry.SECRETS_FILE, "")).decode()
+                return Launched(port=manifest.port_of(found), secrets=entry.secrets_of(text))
+        return None
 
     async def pod(self, name: WorkloadName) -> manifest.Manifest:
         """Return the pod as the cluster has it. Raises `BackendError`."""
@@ -233,37 +229,56 @@ class KubernetesBackend:
             return await self._client.create(path, body)
         except ApiError as error:
             if error.status == 409:
-                return await self._ours(path, body, labels.ours(self._settings.platform, body["metadata"]["name"]))
-            if error.status in {400, 403, 404, 422} and "exceeded quota" not in error.message:
+                return await self._ours(path, body)
+            if error.status in {400, 403, 404, 422} and USED_UP not in error.message:
                 raise CannotStart(error.message) from error
             raise
 
+    async def _begin(self, job: manifest.Manifest, *, alone: bool) -> None:
+        """Create the Job, or its pod alone: unless that has to wait for its share, which Jobs can do."""
+        if alone:
+            try:
+                pod = await self._create(self._pods, manifest.alone(job))
+            except ApiError as error:
+                if USED_UP not in error.message:
+                    raise
+            else:
+                if "deletionTimestamp" in pod["metadata"]:
+                    raise BackendError(f"{pod['metadata']['name']} is still being removed")
+                self._cache.put_pod(pod)
+                return
+        self._cache.put_job(await self._create(self._jobs, job))
+
     async def _hide(self, name: WorkloadName, one: manifest.Manifest) -> None:
-        """Create a secret. One that a start left, which then made no Job, takes the values of this start."""
-        made = await self._create(self._secrets, one)
-        wanted = {key: base64.b64encode(text.encode()).decode() for key, text in one["stringData"].items()}
-        if made.get("data") == wanted:
-            return
-        try:
-            await self._client.get(f"{self._jobs}/{name}")
-        except Gone:
-            await self._client.merge(f"{self._secrets}/{one['metadata']['name']}", {"stringData": one["stringData"]})
+        """Create a secret of a workload that is there. One that an earlier start left takes the values of this one."""
+        owner = self._cache.owner(name)
+        if owner is None:
+            return  # it is over already
+        wanted = {**one, "metadata": {**one["metadata"], "ownerReferences": [owner]}}
+        made = await self._create(self._secrets, wanted)
+        if owner not in made["metadata"].get("ownerReferences", ()):
+            change = {"metadata": {"ownerReferences": [owner]}, "stringData": one["stringData"]}
+            await self._client.merge(f"{self._secrets}/{one['metadata']['name']}", change)
+
+    async def _remove(self, name: WorkloadName) -> None:
+        """Let nothing of it be left."""
+        job, pod = self._cache.job(name), self._cache.pod(name)
+        if job is not None:
+            await self._client.delete(f"{self._jobs}/{name}", {"propagationPolicy": "Background"})
+        if pod is not None and not (job and pod.over):
+            await self._client.delete(f"{self._pods}/{pod.name}", {"gracePeriodSeconds": 1})
+        await self._delete_secrets(name)
+        self._cache.forget(name)
 
     async def _delete_secrets(self, name: WorkloadName) -> None:
         for one in (name, manifest.pull_name(name)):
             await self._client.delete(f"{self._secrets}/{one}")
 
-    async def _tie(self, name: str, job: manifest.Manifest) -> None:
-        """Whoever removes the Job, its secrets go with it. It runs already: a fault here is none of the start."""
-        try:
-            await self._client.merge(f"{self._secrets}/{name}", manifest.owned_by(job))
-        except BackendError as error:
-            log.warning("secrets were not tied to their workload", extra={"secret": name, "cause": str(error)[:200]})
-
-    async def _ours(self, path: str, body: manifest.Manifest, known_by: Mapping[str, str]) -> dict[str, Any]:
-        name = body["metadata"]["name"]
+    async def _ours(self, path: str, body: manifest.Manifest) -> dict[str, Any]:
+        name, ours = body["metadata"]["name"], body["metadata"]["labels"]
         found = await self._client.get(f"{path}/{name}")
-        if found["metadata"].get("labels", {}).items() >= known_by.items():
+        theirs = found["metadata"].get("labels", {})
+        if all(theirs.get(key) == ours[key] for key in (labels.PLATFORM, labels.WORKLOAD)):
             return found
         raise CannotStart(f"{body['kind']} {name} in {self._settings.namespace} belongs to somebody else")
 

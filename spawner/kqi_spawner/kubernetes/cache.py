@@ -1,6 +1,7 @@
 """What was last heard of our Jobs and pods, and who wants to know when that changes."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -27,6 +28,7 @@ from kqi_spawner.kubernetes.watch import Following, follow
 from kqi_spawner.names import WorkloadName, checked_name
 
 _READY_S = 60.0
+_PAST = 256  # who does not forget them needs them for a moment only
 
 
 class Cache:
@@ -36,6 +38,9 @@ class Cache:
         self._settings, self._client = settings, client
         self._jobs: dict[WorkloadName, SeenJob] = {}
         self._pods: dict[WorkloadName, SeenPod] = {}
+        self._whole: set[WorkloadName] = set()
+        # Ends of pods that were removed before anybody had read how they ended; no Job remembers them.
+        self._past: OrderedDict[WorkloadName, SeenPod] = OrderedDict()
         # Of what was forgotten: late news of it is no news.
         self._dead: set[str] = set()
         # Why Jobs got no pod so far, with the time when that was first heard.
@@ -59,7 +64,7 @@ class Cache:
             selector=selector,
             replace=self._replace_pods,
             put=self.put_pod,
-            drop=partial(self._drop, self._pods),
+            drop=self._drop_pod,
         )
         refusals = Following(
             path=f"/api/v1/namespaces/{space}/events",
@@ -88,17 +93,32 @@ class Cache:
     def knows(self, name: WorkloadName) -> bool:
         return name in self._jobs or name in self._pods
 
+    def is_whole(self, name: WorkloadName) -> bool:
+        """Whether it was noted that nothing of it is missing."""
+        return name in self._whole
+
+    def note_whole(self, name: WorkloadName) -> None:
+        if self.knows(name):
+            self._whole.add(name)
+
     def job(self, name: WorkloadName) -> SeenJob | None:
         job, (why, since) = self._jobs.get(name), self._refused.get(name, ("", None))
         return replace(job, refused=why, refused_at=since) if job and why else job
 
     def pod(self, name: WorkloadName) -> SeenPod | None:
-        return self._pods.get(name)
+        return self._pods.get(name) or self._past.get(name)
 
     def log(self, name: WorkloadName) -> str | None:
         """Return where in the store its output is; None for one that is not known."""
-        job = self._jobs.get(name)
-        return job.log if job else None
+        job, pod = self._jobs.get(name), self.pod(name)
+        return (job.log if job else pod.log if pod else "") or None
+
+    def owner(self, name: WorkloadName) -> dict[str, str] | None:
+        """Return the reference by which what belongs to it goes with it."""
+        if job := self._jobs.get(name):
+            return {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job.uid}
+        pod = self._pods.get(name)
+        return {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid} if pod else None
 
     def put_job(self, found: dict[str, Any]) -> None:
         name, job = labels.name_of(found), seen_job(found)
@@ -139,6 +159,8 @@ class Cache:
             gone = kind.pop(name, None)
             if gone is not None:
                 self._dead.add(gone.uid)
+        self._past.pop(name, None)
+        self._whole.discard(name)
         self._refused.pop(name, None)
         self._announce(name)
 
@@ -176,15 +198,27 @@ class Cache:
         left = {name for one in found if (name := labels.name_of(one))}
         for name in known.keys() - left:
             if known[name].version <= version:  # else it was made after the list
-                del known[name]
-                self._announce(name)
+                self._lose(known, name)
 
     def _drop(self, known: "dict[WorkloadName, SeenJob] | dict[WorkloadName, SeenPod]", found: dict[str, Any]) -> None:
         name, uid = labels.name_of(found), found["metadata"]["uid"]
         self._dead.discard(uid)
         if name is not None and (seen := known.get(name)) and seen.uid == uid:
-            del known[name]
-            self._announce(name)
+            self._lose(known, name)
+
+    def _lose(self, known: "dict[WorkloadName, SeenJob] | dict[WorkloadName, SeenPod]", name: WorkloadName) -> None:
+        del known[name]
+        self._whole.discard(name)
+        self._announce(name)
+
+    def _drop_pod(self, found: dict[str, Any]) -> None:
+        name, pod = labels.name_of(found), seen_pod(found)
+        ended, forgotten = pod.over or pod.exit_code is not None, pod.uid in self._dead
+        if ended and not forgotten and name is not None and name not in self._jobs:
+            self._past[name] = pod
+            while len(self._past) > _PAST:
+                self._past.popitem(last=False)
+        self._drop(self._pods, found)
 
     def _replace_refusals(self, found: list[dict[str, Any]], _version: int) -> None:
         left = {refusal(event)[0] for event in found}

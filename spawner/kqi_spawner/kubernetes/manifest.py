@@ -49,6 +49,14 @@ def job(workload: Workload, image: str, of: KubernetesSettings) -> Manifest:
     }
 
 
+def alone(job: Manifest) -> Manifest:
+    """Return the pod of a Job as one that no Job keeps: of a server, which nobody would begin again."""
+    template, kept = job["spec"]["template"], job["metadata"]
+    annotations = {**template["metadata"].get("annotations", {}), **kept["annotations"]}
+    metadata = {**template["metadata"], "name": kept["name"], "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
 def secret(workload: Workload, of: KubernetesSettings) -> Manifest | None:
     """Return what the pod reads its secrets from; None where it has none."""
     if not workload.secrets:
@@ -91,15 +99,10 @@ def _registry_of(image: str) -> str:
     return _ALIASES.get(first, first) if named else "docker.io"
 
 
-def owned_by(job: Manifest) -> Manifest:
-    """Return the change by which an object is removed together with a Job."""
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
-    return {"metadata": {"ownerReferences": [owner]}}
-
-
-def port_of(job: Manifest) -> int | None:
-    """Return the port that its workload listens on."""
-    for container in job["spec"]["template"]["spec"]["containers"]:
+def port_of(found: Manifest) -> int | None:
+    """Return the port that the workload of a Job or pod listens on."""
+    spec = found["spec"]
+    for container in spec.get("template", found)["spec"]["containers"]:
         for port in container.get("ports") or ():
             if port.get("name") == PORT:
                 return int(port["containerPort"])

@@ -17,7 +17,7 @@ _LOST = {"Evicted", "Preempting", "NodeLost", "Terminated", "NodeShutdown"}
 SLOW_S = 60.0
 _NEVER = {"InvalidImageName", "ErrImageNeverPull"}
 # The apiserver's words for a namespace that has used up what it may have.
-_QUOTA = "exceeded quota"
+USED_UP = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class SeenPod:
     created_at: datetime
     stopped: bool
     kept: bool  # until we have read its end
+    log: str  # where in the store its output is; empty where a Job says it
     ending: bool
     over: bool
     node: str = ""
@@ -101,6 +102,7 @@ def seen_pod(found: dict[str, Any]) -> SeenPod:
         created_at=_moment(meta["creationTimestamp"]),
         stopped=labels.STOPPED in meta.get("annotations", {}),
         kept=labels.KEPT in (meta.get("finalizers") or ()),
+        log=meta.get("annotations", {}).get(labels.LOG, ""),
         ending="deletionTimestamp" in meta,
         over=over,
         node=found.get("spec", {}).get("nodeName", ""),
@@ -122,7 +124,7 @@ def seen_pod(found: dict[str, Any]) -> SeenPod:
 
 
 def status(job: SeenJob | None, pod: SeenPod | None, *, patience_s: float, now: datetime) -> WorkloadStatus:
-    """Return what the two mean together. A workload without a Job (a notebook) is its pod alone."""
+    """Return what the two mean together. A server has no Job: it is its pod alone."""
     if pod is not None:
         return _of_pod(pod, job, patience_s, now)
     if job is None:
@@ -133,7 +135,7 @@ def status(job: SeenJob | None, pod: SeenPod | None, *, patience_s: float, now: 
         return WorkloadStatus(phase=Phase.EXITED, reason=Reason.STOPPED, finished_at=now)
     if job.failed:
         return WorkloadStatus(phase=Phase.LOST, reason=Reason.LOST, message=job.failed)
-    if _QUOTA in job.refused:
+    if USED_UP in job.refused:
         return WorkloadStatus(phase=Phase.PENDING, waiting=Waiting.SHARE, message=job.refused)
     deadline = job_given_up_at(job, patience_s)
     if deadline is not None and deadline <= now:
@@ -156,7 +158,7 @@ def gives_up_at(pod: SeenPod, patience_s: float) -> datetime | None:
 
 def job_given_up_at(job: SeenJob, patience_s: float) -> datetime | None:
     """Return when a Job that gets no pod is given up; None for one that merely has to wait for its share."""
-    if not job.refused or _QUOTA in job.refused:
+    if not job.refused or USED_UP in job.refused:
         return None
     return (job.refused_at or job.created_at) + timedelta(seconds=patience_s)
 

@@ -32,6 +32,16 @@ def test_a_notebook_with_its_port() -> None:
     assert manifest.port_of(manifest.job(TRAINING, _IMAGE, PLAIN)) is None
 
 
+def test_a_pod_alone_says_what_its_job_would_have_said() -> None:
+    job = manifest.job(NOTEBOOK, _IMAGE, replace(PLAIN, pod_annotations={"example.org/team": "vision"}))
+    pod = manifest.alone(job)
+    assert pod["metadata"]["name"] == NOTEBOOK.name
+    assert pod["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
+    assert pod["metadata"]["annotations"] == {**job["metadata"]["annotations"], "example.org/team": "vision"}
+    assert pod["spec"] == job["spec"]["template"]["spec"]
+    assert manifest.port_of(pod) == 8888
+
+
 @pytest.mark.parametrize("who", list(Who))
 def test_a_tenants_policy_says_who_its_people_are_inside(who: Who) -> None:
     settings = replace(PLAIN, who={"Vision & Co": who}, accounts={"hanako": (2001, 2002)})

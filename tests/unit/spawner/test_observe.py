@@ -20,7 +20,7 @@ from kqi_spawner.status import Phase, Reason, Waiting
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 JOB = SeenJob(uid="j", version=1, created_at=NOW, log="l", stopped=False, suspended=False, failed="")
-POD = SeenPod(uid="p", version=1, name="n", created_at=NOW, stopped=False, kept=False, ending=False, over=False)
+POD = SeenPod(uid="p", version=1, name="n", created_at=NOW, stopped=False, kept=False, log="", ending=False, over=False)
 
 
 def seen(job: SeenJob | None, pod: SeenPod | None, after_s: float = 0) -> tuple[Phase, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kqi_spawner.errors import BackendError
+from kqi_spawner.kubernetes import cache as cache_module
 from kqi_spawner.kubernetes import watch
 from kqi_spawner.kubernetes.cache import Cache
 from kqi_spawner.kubernetes.client import Gone
@@ -103,3 +104,39 @@ async def test_what_was_made_after_a_list_is_not_forgotten_by_it() -> None:
         cache.put_job(job(name, version))
     cache._replace_jobs([], 100)
     assert not cache.knows(WorkloadName("training-1")) and cache.knows(WorkloadName("training-2"))
+
+
+def pod(name: str, *, code: int | None = None) -> dict[str, Any]:
+    made = job(name, 100 if code is None else 101)
+    state = {"running": {}} if code is None else {"terminated": {"exitCode": code}}
+    return {**made, "status": {"containerStatuses": [{"name": "main", "state": state}]}}
+
+
+async def test_how_a_pod_without_a_job_ended_is_known_after_its_removal_until_it_is_forgotten() -> None:
+    cache = Cache(PLAIN, None)  # type: ignore[arg-type]
+    name = WorkloadName("notebook-1")
+    cache.put_pod(pod(name))
+    cache._drop_pod(pod(name, code=143))
+    found = cache.pod(name)
+    assert found is not None and found.exit_code == 143 and not cache.knows(name)
+    cache.forget(name)
+    assert cache.pod(name) is None
+
+
+async def test_a_forgotten_pod_does_not_come_back_with_its_removal() -> None:
+    cache = Cache(PLAIN, None)  # type: ignore[arg-type]
+    name = WorkloadName("notebook-1")
+    cache.put_pod(pod(name, code=0))
+    cache.forget(name)
+    cache._drop_pod(pod(name, code=0))
+    assert cache.pod(name) is None
+
+
+async def test_ends_that_nobody_forgets_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "_PAST", 2)
+    cache = Cache(PLAIN, None)  # type: ignore[arg-type]
+    names = [WorkloadName(f"notebook-{number}") for number in range(3)]
+    for name in names:
+        cache.put_pod(pod(name))
+        cache._drop_pod(pod(name, code=0))
+    assert [cache.pod(name) is None for name in names] == [True, False, False]
