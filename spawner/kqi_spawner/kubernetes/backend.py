@@ -71,7 +71,7 @@ class KubernetesBackend:
                 job["spec"]["template"] = shape(job["spec"]["template"])
             await asyncio.to_thread(self._open_log, workload)
             await self._begin(job, alone=workload.port is not None)
-        # After their owner, with which they go whoever removes it. A pod waits for the last of them.
+        # After their owner, with which they go, whoever removes it. A pod waits for the last of them.
         own = (manifest.pull_secret(workload, image, self._settings), manifest.secret(workload, self._settings))
         try:
             for one in own:
@@ -111,8 +111,6 @@ class KubernetesBackend:
         """Raises `BackendError` for a workload that has not ended."""
         seen = self._status(name)
         if seen.phase is Phase.ABSENT:
-            # A crash between the two can have left this.
-            await self._delete_secrets(name)
             return
         if seen.phase not in _ENDED:
             raise BackendError(f"{name} has not ended ({seen.phase.value})")
@@ -261,18 +259,13 @@ class KubernetesBackend:
             await self._client.merge(f"{self._secrets}/{one['metadata']['name']}", change)
 
     async def _remove(self, name: WorkloadName) -> None:
-        """Let nothing of it be left."""
+        """Let nothing of it be left; its secrets the cluster removes with their owner."""
         job, pod = self._cache.job(name), self._cache.pod(name)
-        if job is not None:
+        if job is not None or pod is None or not pod.alone:
             await self._client.delete(f"{self._jobs}/{name}", {"propagationPolicy": "Background"})
-        if pod is not None and not (job and pod.over):
+        if pod is not None and (pod.alone or not pod.over):
             await self._client.delete(f"{self._pods}/{pod.name}", {"gracePeriodSeconds": 1})
-        await self._delete_secrets(name)
         self._cache.forget(name)
-
-    async def _delete_secrets(self, name: WorkloadName) -> None:
-        for one in (name, manifest.pull_name(name)):
-            await self._client.delete(f"{self._secrets}/{one}")
 
     async def _ours(self, path: str, body: manifest.Manifest) -> dict[str, Any]:
         name, ours = body["metadata"]["name"], body["metadata"]["labels"]

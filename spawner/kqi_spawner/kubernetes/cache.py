@@ -213,8 +213,8 @@ class Cache:
 
     def _drop_pod(self, found: dict[str, Any]) -> None:
         name, pod = labels.name_of(found), seen_pod(found)
-        ended, forgotten = pod.over or pod.exit_code is not None, pod.uid in self._dead
-        if ended and not forgotten and name is not None and name not in self._jobs:
+        ended = pod.over or pod.exit_code is not None
+        if name is not None and pod.alone and ended and pod.uid not in self._dead:
             self._past[name] = pod
             while len(self._past) > _PAST:
                 self._past.popitem(last=False)

@@ -66,6 +66,11 @@ class SeenPod:
     hindered: str = ""  # what the node complained of last while nothing came of it
     asked_at: datetime | None = None  # when we asked for that last
 
+    @property
+    def alone(self) -> bool:
+        """Whether it is a server, which no Job keeps."""
+        return bool(self.log)
+
 
 def seen_job(found: dict[str, Any]) -> SeenJob:
     meta = found["metadata"]

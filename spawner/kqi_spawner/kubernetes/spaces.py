@@ -55,10 +55,7 @@ class Spaces:
         await self._of(name).stop(name, grace_s=grace_s)
 
     async def forget(self, name: WorkloadName) -> None:
-        known = self._root.knows(name) or self._plain.knows(name)
-        # What nobody knows of may have left its secret in either.
-        for one in (self._of(name),) if known else (self._plain, self._root):
-            await one.forget(name)
+        await self._of(name).forget(name)
 
     def logs(self, name: WorkloadName, *, follow: bool) -> AsyncIterator[bytes]:
         return self._of(name).logs(name, follow=follow)

@@ -108,6 +108,7 @@ async def test_what_was_made_after_a_list_is_not_forgotten_by_it() -> None:
 
 def pod(name: str, *, code: int | None = None) -> dict[str, Any]:
     made = job(name, 100 if code is None else 101)
+    made["metadata"]["annotations"] = {"kqi.io/log": f"runs/{name}.log"}
     state = {"running": {}} if code is None else {"terminated": {"exitCode": code}}
     return {**made, "status": {"containerStatuses": [{"name": "main", "state": state}]}}
 
