@@ -67,20 +67,22 @@ class Given:
 class Found:
     """Seconds from the first request to the last one ready, by size; the writes that each start took of the cluster.
 
-    `hub`: the same for the most starts, of a hub that starts nothing.
+    `nothing`: the same for the most starts, of a hub that starts nothing. `hubs_ms`: CPU of each hub for one of them.
     """
 
     ours: dict[int, float]
     theirs: dict[int, float]
-    hub: float
+    nothing: float
     jobs: float
     writes: dict[str, float]
+    hubs_ms: dict[str, float]
 
 
 class Side(Protocol):
     hub: httpx.AsyncClient
     proxy: httpx.AsyncClient
     namespace: str
+    pid: int  # of its hub
 
     async def start(self, person: str) -> None: ...
 
@@ -92,7 +94,7 @@ class Ours:
         self.hub = _client(f"{parts.url}/hub/api", token)
         proxy, key = parts.proxy_api
         self.proxy = _client(f"{proxy}/api", key)
-        self.namespace = namespace
+        self.namespace, self.pid = namespace, parts.pid("hub")
         self._api = {
             name: _client(f"{parts.url}/services/kqi/api/v1", key) for name, key in parts.tokens(people).items()
         }
@@ -107,10 +109,10 @@ class Ours:
 
 
 class Theirs:
-    def __init__(self, url: str, proxy: str, token: str, namespace: str) -> None:
+    def __init__(self, url: str, proxy: str, pid: int, token: str, namespace: str) -> None:
         self.hub = _client(f"{url}/hub/api", token)
         self.proxy = _client(f"{proxy}/api", _PROXY_TOKEN)
-        self.namespace = namespace
+        self.namespace, self.pid = namespace, pid
 
     async def start(self, person: str) -> None:
         _good(await self.hub.post(f"/users/{person}/server"))
@@ -149,17 +151,19 @@ async def _measure(ours: Ours, theirs: Theirs, hub: Theirs, people: Sequence[str
         mine[size] = statistics.median(first for first, _ in pairs)
         other[size] = statistics.median(second for _, second in pairs)
         print(f"{size}: {pairs}", file=sys.stderr, flush=True)
-    alone = statistics.median([await _burst(hub, people) for _ in range(PAIRS[len(people)])])
-    writes = {}
-    for name, side in (("notebook", ours), ("peer's notebook", theirs)):
-        counted = audit.writes(side.namespace)
+    nothing = statistics.median([await _burst(hub, people) for _ in range(PAIRS[len(people)])])
+    writes, hubs_ms = {}, {}
+    for name, side in (("notebook", ours), ("peer's notebook", theirs), ("nothing", hub)):
+        counted, before = audit.writes(side.namespace), cpu_s(side.pid)
         await _burst(side, people, ending=False)
-        writes[name] = counted() / len(people)
+        hubs_ms[name] = 1000 * (cpu_s(side.pid) - before) / len(people)
+        if side is not hub:
+            writes[name] = counted() / len(people)
         await _stop(side, people)
     counted = audit.writes(ours.namespace)
     jobs = await _jobs(ours, people[0])
     writes["job"] = counted() / JOBS
-    return Found(ours=mine, theirs=other, hub=alone, jobs=jobs, writes=writes)
+    return Found(ours=mine, theirs=other, nothing=nothing, jobs=jobs, writes=writes, hubs_ms=hubs_ms)
 
 
 async def _burst(side: Side, people: Sequence[str], *, ending: bool = True) -> float:
@@ -250,8 +254,8 @@ class Audit:
 
 
 @contextmanager
-def _vanilla(given: Given, token: str, parts: Parts, answers: str = "") -> Iterator[tuple[str, str]]:
-    """Run the peer with the same proxy and yield its address, and that of its proxy's API.
+def _vanilla(given: Given, token: str, parts: Parts, answers: str = "") -> Iterator[tuple[str, str, int]]:
+    """Run the peer with the same proxy and yield its address, that of its proxy's API, and its process.
 
     With `answers` it starts nothing: that is the address of every server.
     """
@@ -269,7 +273,7 @@ def _vanilla(given: Given, token: str, parts: Parts, answers: str = "") -> Itera
     }
     around = {**os.environ, "KQI_BENCH_HUB": json.dumps(told), "KUBECONFIG": given.kubeconfig}
     config = Path(__file__).with_name("vanilla.py")
-    with _running([sys.executable, "-m", "jupyterhub", "-f", str(config)], state, around) as log:
+    with _running([sys.executable, "-m", "jupyterhub", "-f", str(config)], state, around) as (log, pid):
         until = time.monotonic() + 60
         while True:
             try:
@@ -278,21 +282,30 @@ def _vanilla(given: Given, token: str, parts: Parts, answers: str = "") -> Itera
             except httpx.HTTPError:
                 assert time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.1)
-        yield str(told["url"]), str(told["proxy_api"])
+        yield str(told["url"]), str(told["proxy_api"]), pid
 
 
 @contextmanager
-def _running(words: Sequence[str], state: Path | None = None, around: dict[str, str] | None = None) -> Iterator[Path]:
+def _running(
+    words: Sequence[str], state: Path | None = None, around: dict[str, str] | None = None
+) -> Iterator[tuple[Path, int]]:
+    """Yield its log and its number; `setpriv` becomes what it starts."""
     log = (state or Path("/tmp")) / "bench.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *words], cwd=state, env=around, stdout=out, stderr=out
         )
     try:
-        yield log
+        yield log, process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of CPU that a process has taken."""
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _client(url: str, token: str) -> httpx.AsyncClient:

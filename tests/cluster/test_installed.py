@@ -16,11 +16,11 @@ from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.network import API_PORT, CONTROL, INTRANET, METADATA, OUTSIDE, PODS
 from tests.cluster.helm import CHART
 from tests.cluster.installed import IMAGES, NAME, SPACE, WORK, Installed
-from tests.demo.day import Day
+from tests.demo.day import Day, live
 from tests.platform import PASSWORD
 
 pytestmark = pytest.mark.timeout(1800)
-_USER = "hanako"
+_USER = "taro"
 _ENDED = {"completed", "failed", "stopped", "canceled"}
 _REACH = """
 import socket
@@ -84,6 +84,11 @@ def close(day: Day, notebook: int) -> None:
 def pods(platform: Installed) -> dict[str, str]:
     """Return the work that is there: uid by name."""
     return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in platform.get("pods")}
+
+
+def test_the_day_of_the_demonstration(platform: Installed, tmp_path: Path) -> None:
+    pictures = live(Day(platform, tmp_path / "home", "--gpu", "1"), platform.published)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures.iterdir())
 
 
 def test_a_training_gets_a_card_and_its_files_and_gives_results(platform: Installed, day: Day) -> None:
