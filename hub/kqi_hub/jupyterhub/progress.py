@@ -5,6 +5,7 @@ from typing import Any
 
 from jupyterhub.apihandlers.users import SpawnProgressAPIHandler
 from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
+from tornado.web import RequestHandler
 
 from kqi_hub.i18n import text
 from kqi_hub.jupyterhub.reader import language_of
@@ -59,6 +60,12 @@ class Progress(SpawnProgressAPIHandler):  # type: ignore[misc]
         fault = ended.exception() if ended and ended.done() and not ended.cancelled() else None
         said: dict[str, Any] | None = getattr(fault, "said", None)
         return said
+
+
+def fault_of(handler: RequestHandler, error: BaseException) -> str:
+    """Return why a start has failed, to whoever asks."""
+    said = getattr(error, "said", None)
+    return text(said["key"], language_of(handler), said["params"]) if said else str(error)
 
 
 # What JupyterHub itself says, in English only.

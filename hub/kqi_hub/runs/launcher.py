@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from kqi_hub.errors import Conflict, Unavailable
+from kqi_hub.errors import Unavailable
 from kqi_hub.runs.model import Run, server_of
 from kqi_spawner.workload import Secret
 
@@ -16,6 +16,7 @@ _FINE = {201, 202, 204, 404}
 # The hub sends a sign of life every 8 seconds while a server starts.
 _SILENT_S = 30.0
 _ANSWER_S = 30.0
+_WAIT_S = 10  # for the answer; a start that takes longer is followed
 _LINE = 1 << 20  # the longest account of a step
 
 
@@ -31,15 +32,20 @@ class HubLauncher:
     def __init__(self, hub: str, token: Secret) -> None:
         self._api, self._token = f"{hub}/api/", token
 
-    async def open(self, run: Run) -> None:
-        answer = await self._request("POST", _place(run), {"user_options": {"run": run.number}})
+    async def open(self, run: Run) -> str | None:
+        place, asked = f"{_place(run)}?wait={_WAIT_S}", {"user_options": {"run": run.number}}
+        answer = await self._request("POST", place, asked)
         if answer.status == 404:
             # The hub has not met this person yet: they came by the command line.
             await self._request("POST", _user(run), None)
-            answer = await self._request("POST", _place(run), {"user_options": {"run": run.number}})
-        # 400: it is running or starting already.
-        if answer.status not in {201, 202, 204, 400}:
-            raise _refusal(answer)
+            answer = await self._request("POST", place, asked)
+        match answer.status:
+            case 201:
+                return None
+            case 200:
+                return str(json.loads(answer.text)["fault"])
+            case _:
+                return await self._followed(run, answer)
 
     async def close(self, run: Run) -> None:
         await self._close(run, _place(run))
@@ -54,13 +60,13 @@ class HubLauncher:
         if answer.status not in _FINE | {400}:
             raise Unavailable("hub_refused", status=answer.status, message=answer.text[:300])
 
-    async def opened(self, run: Run) -> str | None:
-        """Follow the hub's own account of the start."""
+    async def _followed(self, run: Run, answer: _Answer) -> str | None:
+        """Follow the hub's own account of a start that goes on, or went wrong; without one the answer says why not."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ANSWER_S, sock_read=_SILENT_S)
         try:
-            async with self._session.get(f"{self._api}{_place(run)}/progress", timeout=timeout) as answer:
-                if answer.status == 200:
-                    async for line in answer.content:
+            async with self._session.get(f"{self._api}{_place(run)}/progress", timeout=timeout) as account:
+                if account.status == 200:
+                    async for line in account.content:
                         event = json.loads(line[5:]) if line.startswith(b"data:") else {}
                         if event.get("ready"):
                             return None
@@ -68,8 +74,10 @@ class HubLauncher:
                             return str(event.get("message", ""))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable("hub_unreachable") from error
-        # The hub was restarted, or knows nothing of a start: it is to be asked once more.
-        raise Unavailable("hub_refused", status=answer.status, message="")
+        # 202, 400: it was on its way or there, and the hub, restarted meanwhile, knows nothing of a start.
+        if answer.status in {202, 400} or _passes(answer):
+            raise Unavailable("hub_refused", status=answer.status, message=answer.text[:300])
+        return f"{answer.status} {answer.text[:300]}"
 
     async def aclose(self) -> None:
         await self._session.close()
@@ -99,8 +107,6 @@ def _place(run: Run) -> str:
     return f"{_user(run)}/servers/{quote(run.server, safe='')}" if run.server else f"{_user(run)}/server"
 
 
-def _refusal(answer: _Answer) -> Conflict | Unavailable:
-    """Return what to raise: too many at once and faults of the hub go by, the rest does not."""
-    passing = answer.status in {404, 409, 429} or answer.status >= 500
-    kind = Unavailable if passing else Conflict
-    return kind("hub_refused", status=answer.status, message=answer.text[:300])
+def _passes(answer: _Answer) -> bool:
+    """Whether it is worth asking again: too many at once and faults of the hub go by, the rest does not."""
+    return answer.status in {404, 409, 429} or answer.status >= 500

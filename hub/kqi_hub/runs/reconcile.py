@@ -41,17 +41,17 @@ _FEW = 500  # more are not named one by one
 class Launcher(Protocol):
     """Starts and stops notebooks at the hub, which owns their servers."""
 
-    async def open(self, run: Run) -> None:
-        """Ask the hub to start the server of this run; it then asks us for the workload. Idempotent."""
+    async def open(self, run: Run) -> str | None:
+        """Ask the hub to start the server of this run, and wait for the end of the start. Idempotent.
+
+        It asks us for the workload meanwhile. Return None if the server can be opened, else why not.
+        """
 
     async def close(self, run: Run) -> None:
         """Ask the hub to stop it, also while it starts. Idempotent."""
 
     async def over(self, run: Run) -> None:
         """Tell the hub that it has ended; what has been started in its place goes on. Idempotent."""
-
-    async def opened(self, run: Run) -> str | None:
-        """Wait for the end of the start: None if the server can be opened, else why not. Raises Unavailable."""
 
 
 class ReconcileLoop(Loop):
@@ -209,7 +209,6 @@ class Reconciler:
             crash.point("prepared")
             if run.kind is Kind.NOTEBOOK:
                 self._prepared[run.workload] = workload
-                await self.launcher.open(run)
                 self._follow_start(run)
                 return False
             await self.backend.start(workload)
@@ -232,12 +231,12 @@ class Reconciler:
 
     def _follow_start(self, run: Run) -> None:
         if run.workload not in self._opening:
-            self._opening[run.workload] = asyncio.create_task(self._opened(run), name=f"opening-{run.key}")
+            self._opening[run.workload] = asyncio.create_task(self._open(run), name=f"opening-{run.key}")
 
-    async def _opened(self, run: Run) -> None:
+    async def _open(self, run: Run) -> None:
         """A notebook is at work when it can be opened, which only the hub knows."""
         try:
-            fault = await self.launcher.opened(run)
+            fault = await self.launcher.open(run)
             if fault is not None:
                 await self._not_opened(run, fault)
             elif not await self._move(run, Phase.RUNNING, started_at=now()):
@@ -245,6 +244,7 @@ class Reconciler:
         except (KqiError, BackendError, OSError) as error:
             log.warning("a start cannot be followed, will be tried again", extra={"run": run.workload}, exc_info=error)
             asyncio.get_running_loop().call_later(_RETRY_S, self.wake)
+            return
         finally:
             del self._opening[run.workload]
         self.changes.announce(run.key)

@@ -30,18 +30,15 @@ SERVICE_TOKEN = "service-token-of-a-test"  # noqa: S105 - guards nothing
 class NoHub:
     """A launcher for services without a hub: notebooks stay in preparation."""
 
-    async def open(self, run: Run) -> None:
-        pass
+    async def open(self, run: Run) -> str | None:
+        await asyncio.Event().wait()
+        return None
 
     async def close(self, run: Run) -> None:
         pass
 
     async def over(self, run: Run) -> None:
         pass
-
-    async def opened(self, run: Run) -> str | None:
-        await asyncio.Event().wait()
-        return None
 
 
 class NobodyAtTheHub:

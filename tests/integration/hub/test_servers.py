@@ -199,6 +199,16 @@ def test_a_server_whose_start_a_dying_hub_did_not_record_is_adopted(hub_platform
             assert ended(client, run["id"]) in {"completed", "canceled"}
 
 
+def test_who_waits_for_a_start_is_answered_when_the_server_can_be_opened(hub_platform: Platform) -> None:
+    with hub_platform.browser("alice") as alice:
+        place = "/hub/api/users/alice/server"
+        answer = alice.post(place, params={"wait": "60"}, headers=hub_headers(alice))
+        assert answer.status_code == 201, answer.text
+        assert "JupyterLab" in alice.get("/user/alice/lab").text
+        assert alice.delete(place, headers=hub_headers(alice)).status_code in {202, 204}
+        until_true(lambda: not any(server["ready"] for server in servers(alice, "alice").values()))
+
+
 def test_a_server_that_ends_at_once_fails_at_once_and_says_why(hub_platform: Platform) -> None:
     hub_platform.command("image", "add", "bare", "--python", "/usr/bin/python3")
     with hub_platform.client("frank") as client:
