@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kqi_hub.clock import now
 from kqi_hub.errors import Invalid, NotFound, TooMany
 from kqi_hub.identity import tokens
+from kqi_hub.identity.address import network_address
 from kqi_hub.identity.rows import DeviceRow, TokenRow
 from kqi_hub.ids import opaque
-from kqi_hub.jupyterhub.limits import network_address
 from kqi_spawner.workload import Secret
 
 LIFE_S = 600

@@ -18,9 +18,10 @@ from kqi_hub.directory.base import Directory, Entry, PasswordFault, Refusal, Ref
 from kqi_hub.directory.configured import directory_of
 from kqi_hub.errors import Unavailable
 from kqi_hub.identity import people
+from kqi_hub.identity.address import network_address
 from kqi_hub.identity.rows import LOCAL
 from kqi_hub.jupyterhub.door import Door
-from kqi_hub.jupyterhub.limits import Attempts, network_address
+from kqi_hub.jupyterhub.limits import Attempts
 from kqi_hub.settings import Settings
 from kqi_spawner.workload import Secret
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kqi_hub.jupyterhub.limits import network_address
+from kqi_hub.identity.address import network_address
 
 
 @pytest.mark.parametrize(
