@@ -87,7 +87,7 @@ def pods(platform: Installed) -> dict[str, str]:
 
 
 def test_the_day_of_the_demonstration(platform: Installed, tmp_path: Path) -> None:
-    pictures = live(Day(platform, tmp_path / "home", "--gpu", "1"), platform.published)
+    pictures = live(Day(platform, tmp_path / "home", "--gpu", "1"), platform.published, tmp_path / "pictures")
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures.iterdir())
 
 

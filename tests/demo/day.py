@@ -72,7 +72,7 @@ class Day:
         return place
 
 
-def live(day: Day, published: Callable[[Path], str] = str) -> Path:
+def live(day: Day, published: Callable[[Path], str] = str, pictures: Path = Path("/var/tmp/kqi-demo")) -> Path:
     """Live the day; return the folder of the pictures. `published` makes a folder a repository that has an address."""
     platform = day.platform
     platform.add_user(USER, "--display-name", "Hanako")
@@ -106,7 +106,6 @@ def live(day: Day, published: Callable[[Path], str] = str) -> Path:
     sys.stdout.write(f"   {text}\n")
     assert f"held out: {counts['testing']}" in text, text
     day.kqi("notebook", "stop", str(notebook["id"]))
-    pictures = Path("/var/tmp/kqi-demo")
     shutil.rmtree(pictures, ignore_errors=True)
     shutil.copytree(day.home / "pictures", pictures)
     return pictures
