@@ -41,7 +41,7 @@ async def test_a_node_that_is_away_and_back_costs_a_run_nothing(engine: Engine, 
     command = "echo up; while [ ! -e /kqi/output/go ]; do sleep 0.2; done; echo through; exit 4"
     output = Mount(source=StorePath("runs/1"), target="/kqi/output", access=Access.READ_WRITE)
     name = await engine.run(command, mounts=(output,))
-    await engine.said(name, "up")
+    await engine.until(name, Phase.RUNNING)
     (pod,) = pods(cluster, engine)
     node = next(one for one in cluster.workers if one.name == pod["spec"]["nodeName"])
     await asyncio.to_thread(node.room.end, "kubelet")

@@ -79,7 +79,7 @@ async def test_a_running_workload_is_not_forgotten(engine):
     await engine.said(name, "up")
     with pytest.raises(BackendError):
         await engine.backend.forget(name)
-    assert (await engine.status(name)).phase is Phase.RUNNING
+    await engine.until(name, Phase.RUNNING)
 
 
 async def test_several_readers_follow_one_log(engine):
@@ -175,6 +175,7 @@ async def test_who_comes_after_takes_up_what_there_is(engine):
         await engine.backend.start(workload)
     before = await engine.ended(over.name)
     await engine.said(at_work.name, "up")
+    await engine.until(at_work.name, Phase.RUNNING)
     after = await engine.reopen()
     try:
         for workload in (over, at_work):
