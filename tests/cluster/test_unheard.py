@@ -112,12 +112,15 @@ async def test_a_start_that_was_cut_before_its_secret_was_there_is_made_whole_by
 
 
 async def test_how_a_server_ended_is_known_though_its_pod_is_gone(engine: Engine, cluster: Cluster) -> None:
-    name = await engine.run(SAY_GOODBYE, port=8888)
+    server = engine.workload(SAY_GOODBYE, port=8888)
+    name = server.name
+    await engine.backend.start(server)
     await engine.said(name, "up")
     await asyncio.to_thread(cluster.kubectl, "-n", settings(engine).namespace, "delete", "pod", name)
     async with asyncio.timeout(30):
-        while engine.backend.knows(name):  # noqa: ASYNC110 - the engine is tested
+        while name in engine.backend._cache._pods:  # noqa: ASYNC110 - the engine is tested
             await asyncio.sleep(0.05)
+    await engine.backend.start(server)  # what has ended does not begin again
     seen = await engine.status(name)
     assert (seen.phase, seen.exit_code) == (Phase.EXITED, 5)
     await engine.backend.forget(name)

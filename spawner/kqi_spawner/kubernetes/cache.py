@@ -91,7 +91,7 @@ class Cache:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def knows(self, name: WorkloadName) -> bool:
-        return name in self._jobs or name in self._pods
+        return name in self._jobs or self.pod(name) is not None
 
     def is_whole(self, name: WorkloadName) -> bool:
         """Whether it was noted that nothing of it is missing."""

@@ -119,9 +119,10 @@ async def test_how_a_pod_without_a_job_ended_is_known_after_its_removal_until_it
     cache.put_pod(pod(name))
     cache._drop_pod(pod(name, code=143))
     found = cache.pod(name)
-    assert found is not None and found.exit_code == 143 and not cache.knows(name)
+    assert found is not None and found.exit_code == 143
+    assert cache.knows(name), "it has begun once, and does not begin again"
     cache.forget(name)
-    assert cache.pod(name) is None
+    assert cache.pod(name) is None and not cache.knows(name)
 
 
 async def test_a_forgotten_pod_does_not_come_back_with_its_removal() -> None:
